@@ -1,0 +1,3 @@
+"""evermap: a continual-learning agent simulator."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The lifelong agent: its knowledge, its networks, and the interfaces of strategies and selectors."""

@@ -1,0 +1,326 @@
+"""The lifelong agent: profiles a task, selects how to learn it, learns it, remembers it, and answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from ..errors import NothingApplies
+from ..streams.seeds import generator
+from ..streams.task import Task
+from .agent_settings import AgentSettings
+from .answer import Answer
+from .arm import BATCH, outputs_of
+from .budget import Ledger
+from .entries import TaskRecord
+from .events import Chosen, Considered, Event, Profiled, Remembered
+from .layout import Layout
+from .learning import Learning
+from .library import Library
+from .model import Model, state
+from .outcome import Outcome
+from .selector import Choice, Option, Selector
+from .store import KnowledgeStore
+from .strategy import Strategy
+from .together import learn_together
+from .transaction import Transaction
+from .workbench import Workbench
+
+E = TypeVar("E", bound=Event)
+T = TypeVar("T")
+
+
+class LifelongAgent:
+    """Meets tasks one after another and keeps what it learns.
+
+    Per task `profile`, `select`, `learn` and `remember` are called in this order; `answer` may be called at any time
+    and changes nothing.
+    """
+
+    def __init__(
+        self,
+        store: KnowledgeStore,
+        strategies: Mapping[str, Strategy],
+        selector: Selector,
+        settings: AgentSettings,
+    ) -> None:
+        """Take up what a store holds.
+
+        Args:
+            store: Where knowledge is kept; need not be empty.
+            strategies: Ways to learn, by name; `scratch` among them.
+            selector: What chooses.
+            settings: What the agent is made of.
+        """
+        self.store, self.strategies, self.selector, self.settings = store, dict(strategies), selector, settings
+        self.library = Library(store, settings)
+        self.layout = Layout(self.library, self.strategies, settings)
+        self._bench: Workbench | None = None
+        self._journal: list[Event] = []
+        kept = store.state("selector")
+        if kept is not None:
+            selector.restore(kept)
+
+    def note(self, event: E) -> E:
+        """Keep an event of the task at hand; it is committed together with the task.
+
+        Args:
+            event: The event.
+
+        Returns:
+            The event.
+        """
+        self._journal.append(event)
+        return event
+
+    def budget(self, task: Task) -> float:
+        """Tell what may be spent on a task, in FLOPs: the same for every strategy and every way to choose."""
+        return self.layout.budget(task)
+
+    def learn_together(self, tasks: Sequence[Task]) -> Generator[Event, None, None]:
+        """Learn tasks that arrive together as one, where a strategy can and the selector wants it.
+
+        Each of them is then profiled, selected for, learned and remembered by itself; what was learned here is one of
+        the ways that are open to it.
+
+        Args:
+            tasks: The tasks; nothing is done for a single one.
+
+        Yields:
+            Progress, then the account.
+        """
+        self.layout.joint.clear()
+        if len(tasks) > 1:
+            yield from self._noted(learn_together(tasks, self.layout, self.selector, self.settings))
+
+    def profile(self, task: Task) -> Profiled:
+        """Measure what can be measured about a task before learning it.
+
+        Args:
+            task: The task.
+
+        Returns:
+            Its profile; what it cost is paid from the task's budget.
+        """
+        ledger = Ledger(self.budget(task))
+        probing = self.selector.needs_profile(self.strategies)
+        bench = self._bench = self.layout.lay_out(task, ledger, probing)
+        per_class = (
+            torch.bincount(bench.whole.support.y, minlength=task.outputs).min() if task.classes else len(task.support)
+        )
+        scores = [source.score for source in (*bench.known.sources, *bench.known.fixed) if source.score is not None]
+        return self.note(
+            Profiled(
+                task=task.index,
+                samples=len(task.support),
+                classes=task.outputs,
+                per_class=int(per_class),
+                scores=tuple(sorted(scores, key=lambda score: score.ridge_mse)),
+                flops=ledger.flops.get("profile", 0.0),
+                seconds=ledger.seconds.get("profile", 0.0),
+            )
+        )
+
+    def select(self, task: Task, profile: Profiled) -> Generator[Event, None, Chosen]:
+        """Choose how to learn a task.
+
+        Args:
+            task: The task.
+            profile: Its profile.
+
+        Yields:
+            Progress of try-outs, then the choice.
+
+        Returns:
+            The choice.
+
+        Raises:
+            NothingApplies: If no strategy can learn the task.
+        """
+        bench = self._at(task)
+        options = bench.options()
+        open_to = {option.strategy: option for option in reversed(options) if option.why_not is None}
+        if not open_to:
+            raise NothingApplies(task.name, {option.strategy: option.why_not or "" for option in options})
+        spent, start = bench.ledger.flops.get("select", 0.0), time.process_time()
+        rng = generator(self.settings.seed, task.index, "select")
+        choice = self.selector.select(bench.task, profile, options, bench, rng)
+        for progress in bench.heard:
+            yield self.note(progress)
+        bench.heard.clear()
+        wanted, choice = choice.strategy, self._stand_in(choice, options, open_to)
+        bench.choice = choice
+        chosen = Chosen(
+            task=task.index,
+            strategy=choice.strategy,
+            source=choice.source,
+            reason=choice.reason,
+            considered=tuple(
+                Considered(option.strategy, option.source, choice.scores.get(option), option.why_not)
+                for option in options
+            ),
+            wanted=wanted if wanted != choice.strategy else None,
+            flops=bench.ledger.flops.get("select", 0.0) - spent,
+            seconds=time.process_time() - start,
+        )
+        yield self.note(chosen)
+        return chosen
+
+    def learn(self, task: Task, choice: Chosen) -> Generator[Event, None, Outcome]:
+        """Learn a task as it was chosen, within its budget.
+
+        Args:
+            task: The task.
+            choice: How.
+
+        Yields:
+            Progress, then the account.
+
+        Returns:
+            What was learned.
+
+        Raises:
+            StrategyError: If a strategy breaks, or everything diverged.
+        """
+        learning = Learning(self._at(task), self.library, self.selector, self.settings)
+        return (yield from self._noted(learning.run(task, choice)))
+
+    def remember(self, task: Task, outcome: Outcome) -> Remembered:
+        """Put a task, what it brought and everything noted about it into the store, in one transaction.
+
+        Args:
+            task: The task.
+            outcome: What learning it gave.
+
+        Returns:
+            What the store gained.
+        """
+        bench, learned = self._at(task), outcome.learned
+        before = self.store.bytes_kept()
+        self.selector.observe(next(e for e in self._journal if isinstance(e, Profiled)), learned)
+        with self.store.transaction() as t:
+            stem = self.library.store_stem(t, task)
+            encoder = self._store_encoder(t, task, stem, outcome.model, outcome.option, learned.total_flops)
+            head = t.add_head(outcome.model.head.kind, {}, state(outcome.model.head), encoder=encoder, task=task.index)
+            record = t.add_task(
+                TaskRecord(
+                    index=task.index,
+                    name=task.name,
+                    label=task.label,
+                    classes=task.classes,
+                    kind=task.kind,
+                    encoder=encoder,
+                    head=head,
+                    strategy=outcome.option.strategy,
+                    source=outcome.option.source,
+                    choice=asdict(outcome.choice),
+                    outcome=asdict(learned),
+                )
+            )
+            for helper in (
+                learned.helper,
+                outcome.option.source if self.library.is_stored(outcome.option.source) else "",
+            ):
+                if helper:
+                    t.helped(helper, task.index, None, outcome.option.strategy)
+            # What does not answer must not become what earlier tasks' heads read: in place it starts a new lineage.
+            alone = self.settings.sharing == "in-place"
+            kept = [self._store_encoder(t, task, stem, e.model, e.option, e.flops, alone) for e in outcome.extras]
+            kept += self.library.store_metas(t, task.index, bench.task.input_shape, outcome.metas)
+            self.library.remember(t, task.input_shape, bench, record)
+            entry = self.store.encoder(encoder)
+            remembered = self.note(
+                Remembered(
+                    task=task.index,
+                    model=record.model,
+                    encoder=encoder,
+                    parent=entry.parent,
+                    new_bytes=self.store.bytes_kept() - before,
+                    store_bytes=self.store.bytes_kept(),
+                    encoders=len(self.store.encoders()),
+                    kept=tuple(kept),
+                )
+            )
+            for event in self._journal:
+                t.add_event(task.index, event.to_json())
+            t.set_state("selector", self.selector.state())
+        self._journal.clear()
+        self._bench = None
+        return remembered
+
+    @torch.no_grad()
+    def answer(self, x: Tensor, label: int | None) -> Answer:
+        """Answer for inputs: with a known task label by that task's model, else by the anchor.
+
+        Args:
+            x: Inputs, shape `(n, *input_shape)`.
+            label: The task label; None where none is given.
+
+        Returns:
+            Log-probabilities over the classes that are taken into account; for the label of a regression task, values.
+        """
+        x = x.to(self.settings.device)
+        found = self.library.model_of(label, tuple(x.shape[1:])) if label is not None else None
+        if found is not None:
+            record, model = found
+            outputs = outputs_of(model, self.library.view(x))
+            if record.kind == "regression":
+                return Answer.of_values(outputs.cpu())
+            logits = outputs / model.head.temperature
+            by_anchor = torch.zeros(len(x), dtype=torch.bool)
+            return Answer(torch.log_softmax(logits, dim=1).cpu(), record.classes, by_anchor)
+        anchor = self.library.anchor(tuple(x.shape[1:]))
+        if anchor is None or not anchor.classes:
+            return Answer.nothing(len(x))
+        parts = [anchor.log_probs(self.library.view(x[i : i + BATCH])) for i in range(0, len(x), BATCH)]
+        return Answer(torch.cat(parts).cpu(), anchor.classes, torch.ones(len(x), dtype=torch.bool))
+
+    def _store_encoder(
+        self,
+        t: Transaction,
+        task: Task,
+        stem: str | None,
+        model: Model,
+        option: Option,
+        flops: float,
+        alone: bool = False,
+    ) -> str:
+        """Store a model's encoder; it is a new version of its source where its strategy says so, unless `alone`."""
+        source = option.source if self.library.is_stored(option.source) else None
+        return t.add_encoder(
+            {**model.encoder.spec, "stem": stem},
+            state(model.encoder),
+            task=task.index,
+            strategy=option.strategy,
+            parent=source if self.strategies[option.strategy].continues_source and not alone else None,
+            flops=flops,
+        )
+
+    def _noted(self, events: Generator[E, None, T]) -> Generator[E, None, T]:
+        """Note every event on its way."""
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                return end.value
+            yield self.note(event)
+
+    def _at(self, task: Task) -> Workbench:
+        if self._bench is None or self._bench.task.index != task.index:
+            raise RuntimeError(f"profile({task.name!r}) must be called first")
+        return self._bench
+
+    def _stand_in(self, choice: Choice, options: list[Option], open_to: Mapping[str, Option]) -> Choice:
+        """Replace a choice that does not apply by `scratch`, or by what applies at all, and say so."""
+        wanted = Option(choice.strategy, choice.source)
+        if any(o.strategy == wanted.strategy and o.source == wanted.source and o.why_not is None for o in options):
+            return choice
+        why_not = next((o.why_not for o in options if o.strategy == wanted.strategy and o.why_not), "no such source")
+        name = "scratch" if "scratch" in open_to else next(iter(open_to))
+        reason = f"{wanted.strategy} does not apply ({why_not}); {name} stands in"
+        return Choice(name, open_to[name].source, reason, choice.scores)

@@ -1,0 +1,56 @@
+"""What an agent is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """What an agent is made of.
+
+    Attributes:
+        encoder: Registered name of the encoder that it trains.
+        encoder_settings: Its settings.
+        stem: Registered name of the fixed front under everything, or "none".
+        stem_settings: Its settings.
+        sharing: "versions" keeps every encoder as it was; with "in-place" the heads of earlier tasks read the newest
+            version of their encoder.
+        held_out: Share of a support set that is held back to score what is learned.
+        anchor: "random" features or "raw" inputs behind the statistics that answer without a task label; "none" keeps
+            no such statistics.
+        anchor_features: Number of random features.
+        scratch: Budget of a task, as a multiple of what `scratch` takes on it.
+        flops: Budget of a task in FLOPs; replaces `scratch` where it is given.
+        probe_share: Share of the budget that may go into probing.
+        consolidate_share: Share of the budget that may go into work for later tasks.
+        episode_memory: Tasks whose samples are kept for it, the newest; 0 for none.
+        score_every: Units between two scores.
+        patience: Scores without a better one after which an arm stops.
+        seed: Seed of the run.
+        device: Where networks run.
+    """
+
+    encoder: str = "mlp"
+    encoder_settings: Mapping[str, Any] = None  # type: ignore[assignment]  # replaced in __post_init__
+    stem: str = "none"
+    stem_settings: Mapping[str, Any] = None  # type: ignore[assignment]  # replaced in __post_init__
+    sharing: Literal["versions", "in-place"] = "versions"
+    held_out: float = 0.2
+    anchor: Literal["random", "raw", "none"] = "random"
+    anchor_features: int = 512
+    scratch: float = 1.0
+    flops: float | None = None
+    probe_share: float = 0.1
+    consolidate_share: float = 0.0
+    episode_memory: int = 0
+    score_every: int = 20
+    patience: int = 10
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name in ("encoder_settings", "stem_settings"):
+            object.__setattr__(self, name, dict(getattr(self, name) or {}))

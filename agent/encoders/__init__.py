@@ -1,0 +1,1 @@
+"""Encoders: networks from inputs to features, one per file."""

@@ -1,0 +1,274 @@
+"""What happens in a run, as typed events: the command line, the record and the report consume them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened; `to_json` is how it stands in `events.jsonl`."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the event as plain data, with its class name under "event"."""
+        return {"event": type(self).__name__, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class TaskStarted(Event):
+    """A task arrived.
+
+    Attributes:
+        task: Position in the stream, from 0.
+        name: Its readable name.
+        concept: Column of the accuracy matrix that it belongs to.
+        tasks: How many tasks the stream has.
+        classes: Global class ids.
+        samples: Support samples.
+        query: Query samples.
+        input_shape: Shape of one input.
+        budget: FLOPs that may be spent on it.
+    """
+
+    task: int
+    name: str
+    concept: int
+    tasks: int
+    classes: tuple[int, ...]
+    samples: int
+    query: int
+    input_shape: tuple[int, ...]
+    budget: float
+
+
+@dataclass(frozen=True)
+class ProbeScore:
+    """What one candidate representation is worth on a task, by leave-one-out on all support samples.
+
+    Attributes:
+        candidate: "raw", "random", "stem" or the id of a stored encoder ("encoder-3").
+        ridge_mse: Squared leave-one-out error of ridge regression on one-hot targets, mean over samples and classes.
+        ridge: Leave-one-out accuracy of that regression's largest output; None for regression tasks.
+        ncm: Leave-one-out accuracy of the nearest class mean; None where a class has one sample only.
+        knn: Leave-one-out accuracy of cosine k-nearest neighbours.
+        reuse: Accuracy of the stored head as it is after matching labels (Hungarian); None without a head.
+    """
+
+    candidate: str
+    ridge_mse: float
+    ncm: float | None
+    knn: float | None
+    reuse: float | None = None
+    ridge: float | None = None
+
+    @property
+    def closed_form(self) -> float:
+        """The better leave-one-out accuracy of the two closed-form heads; 0 where there is none."""
+        return max(self.ridge or 0.0, self.ncm or 0.0)
+
+
+@dataclass(frozen=True)
+class Profiled(Event):
+    """What could be measured before learning.
+
+    Attributes:
+        task: Position in the stream.
+        samples: Support samples.
+        classes: Number of classes (regression: outputs).
+        per_class: Smallest number of support samples of a class.
+        scores: One per candidate representation, best first.
+        flops: What measuring cost.
+        seconds: CPU seconds it took.
+    """
+
+    task: int
+    samples: int
+    classes: int
+    per_class: int
+    scores: tuple[ProbeScore, ...]
+    flops: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Considered:
+    """One way that was considered for a task.
+
+    Attributes:
+        strategy: Registered name.
+        source: Id of the stored entry it would start from; None for none.
+        score: What the selector thought of it, higher is better; None where it gave no score.
+        why_not: Why it does not apply or was left out; None where it stayed.
+    """
+
+    strategy: str
+    source: str | None = None
+    score: float | None = None
+    why_not: str | None = None
+
+
+@dataclass(frozen=True)
+class Chosen(Event):
+    """How a task will be learned.
+
+    Attributes:
+        task: Position in the stream.
+        strategy: Registered name of what learns.
+        source: Id of the stored entry it starts from; None for none.
+        reason: One sentence in words.
+        considered: Every way that was considered, the chosen one among them.
+        wanted: The strategy that the selector wanted where it did not apply and another stands in; else None.
+        flops: What choosing cost beside the profile.
+        seconds: CPU seconds it took.
+    """
+
+    task: int
+    strategy: str
+    source: str | None
+    reason: str
+    considered: tuple[Considered, ...] = ()
+    wanted: str | None = None
+    flops: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Progress(Event):
+    """A strategy at work was scored.
+
+    Attributes:
+        task: Position in the stream.
+        strategy: Registered name.
+        source: What it started from.
+        unit: Units of work done.
+        flops: FLOPs spent by this arm so far.
+        loss: Held-out log-loss in nats (regression: squared error); None where nothing is held out.
+        accuracy: Held-out accuracy (regression: R²); None where nothing is held out.
+        fraction: Share of the budget that is spent, 0 to 1.
+    """
+
+    task: int
+    strategy: str
+    source: str | None
+    unit: int
+    flops: float
+    loss: float | None
+    accuracy: float | None
+    fraction: float
+
+
+@dataclass(frozen=True)
+class LearnedTogether(Event):
+    """Tasks that arrived together were learned as one, before each is selected for.
+
+    Attributes:
+        tasks: Their positions in the stream.
+        strategy: What learned them; None where every task is left to itself.
+        reason: One sentence in words.
+        units: Units of work done.
+        best_unit: The unit whose models were kept.
+        stopped: Why it ended: "finished", "budget", "patience", or "diverged".
+        accuracy: Held-out accuracy of what was kept, mean over the tasks; None where nothing is held out.
+        flops: FLOPs it cost; each task pays its part, in proportion to its budget.
+        seconds: CPU seconds it took.
+    """
+
+    tasks: tuple[int, ...]
+    strategy: str | None
+    reason: str
+    units: int = 0
+    best_unit: int = 0
+    stopped: str = ""
+    accuracy: float | None = None
+    flops: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Learned(Event):
+    """A task was learned.
+
+    Attributes:
+        task: Position in the stream.
+        strategy: What learned it.
+        source: What it started from.
+        units: Units of work done.
+        best_unit: The unit whose model was kept.
+        stopped: Why it ended: "finished", "budget" or "patience".
+        loss: Held-out log-loss of what was kept; None where nothing is held out.
+        accuracy: Held-out accuracy of what was kept; None where nothing is held out.
+        held_out: Number of held-out samples.
+        flops: FLOPs of the learning alone.
+        total_flops: FLOPs of everything done for this task: profile, choice, learning.
+        seconds: CPU seconds of everything done for this task.
+        warnings: What a reader must know (a first unit above the budget, an arm that diverged, ...).
+        helper: Id of the stored model that helped ("model-3": reused, a teacher); empty for none.
+        verdict: What the guard said, in words; empty where there was none.
+        consolidation: FLOPs of the work for later tasks, part of the total.
+    """
+
+    task: int
+    strategy: str
+    source: str | None
+    units: int
+    best_unit: int
+    stopped: str
+    loss: float | None
+    accuracy: float | None
+    held_out: int
+    flops: float
+    total_flops: float
+    seconds: float
+    warnings: tuple[str, ...] = ()
+    helper: str = ""
+    verdict: str = ""
+    consolidation: float = 0.0
+
+
+@dataclass(frozen=True)
+class Remembered(Event):
+    """What the store gained from a task.
+
+    Attributes:
+        task: Position in the stream.
+        model: Id of the task's model.
+        encoder: Id of the encoder it uses, new or old.
+        parent: The encoder it was made from; None for none.
+        new_bytes: Bytes of weights and statistics that were added.
+        store_bytes: Bytes kept in all.
+        encoders: Encoders kept in all.
+        kept: Ids of what was stored beside the task's model: encoders trained for later tasks, meta-initialisations.
+    """
+
+    task: int
+    model: str
+    encoder: str
+    parent: str | None
+    new_bytes: int
+    store_bytes: int
+    encoders: int
+    kept: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Evaluated(Event):
+    """One row of the accuracy matrix.
+
+    Attributes:
+        row: 0 before any learning, then one per evaluation.
+        task: The task after which it was evaluated; None for row 0.
+        values: Accuracy (regression: R²) on every concept's test set, in the order of columns.
+        columns: Names of the concepts.
+        samples: Test samples of every column.
+        anchor_share: Share of answers that the anchor gave, per column; None where no model answers without a label.
+        seconds: CPU seconds of the evaluation.
+    """
+
+    row: int
+    task: int | None
+    values: tuple[float, ...]
+    columns: tuple[str, ...]
+    samples: tuple[int, ...]
+    anchor_share: tuple[float, ...] = field(default=())
+    seconds: float = 0.0

@@ -1,0 +1,148 @@
+"""Laying out a task: its budget, its way through the stem, its split, and what the store offers for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..errors import BudgetError
+from ..streams.seeds import generator
+from ..streams.task import Task
+from .agent_settings import AgentSettings
+from .arm import BATCH
+from .budget import Ledger
+from .events import ProbeScore
+from .holdout import hold_out
+from .known import Known
+from .library import Library
+from .model import Model
+from .probe import probe, sample
+from .selector import Option
+from .strategy import Strategy
+from .workbench import Workbench
+
+# Stored encoders that are probed for a task, the newest first.
+MOST_CANDIDATES = 8
+
+
+@dataclass(frozen=True)
+class Joint:
+    """What a task has from being learned together with others.
+
+    Attributes:
+        strategy: What learned them.
+        model: The task's model; may share its encoder with others. None where learning together diverged.
+        flops: This task's part of what it cost.
+        seconds: This task's part of the CPU seconds.
+    """
+
+    strategy: str
+    model: Model | None
+    flops: float
+    seconds: float
+
+
+class Layout:
+    """Lays out tasks for one agent.
+
+    Attributes:
+        joint: What tasks that arrived together have from being learned as one, by position in the stream.
+    """
+
+    def __init__(self, library: Library, strategies: Mapping[str, Strategy], settings: AgentSettings) -> None:
+        """Nothing is laid out yet.
+
+        Args:
+            library: What the store holds.
+            strategies: Ways to learn, by name.
+            settings: What the agent is made of.
+        """
+        self._library, self._strategies, self._settings = library, strategies, settings
+        self._unit_costs: dict[tuple[Any, ...], float] = {}
+        self.joint: dict[int, Joint] = {}
+
+    def budget(self, task: Task) -> float:
+        """Tell what may be spent on a task: the same for every strategy and every way to choose.
+
+        Args:
+            task: The task.
+
+        Returns:
+            FLOPs.
+
+        Raises:
+            BudgetError: If neither FLOPs are given nor `scratch` says how many units it takes.
+        """
+        if self._settings.flops is not None:
+            return self._settings.flops
+        bench = self.lay_out(task, Ledger(0.0), probing=False)
+        scratch = self._strategies.get("scratch")
+        units = scratch.units(bench.task) if scratch is not None else None
+        if scratch is None or units is None:
+            raise BudgetError("budget.scratch needs the strategy 'scratch' and its number of steps; set budget.flops.")
+        batch = min(len(bench.task.support), getattr(scratch.settings, "batch_size", BATCH))
+        shape = (bench.task.input_shape, bench.task.outputs, bench.task.kind, batch)
+        if shape not in self._unit_costs:
+            arm = replace(bench, held_out=None).arm(Option("scratch"))
+            for _ in arm.run(0.0, units=1):
+                pass
+            self._unit_costs[shape] = arm.flops
+        return self._settings.scratch * units * self._unit_costs[shape]
+
+    def lay_out(self, task: Task, ledger: Ledger, probing: bool) -> Workbench:
+        """Bring a task before the strategies.
+
+        Args:
+            task: The task as it came.
+            ledger: Pays for it.
+            probing: Whether to score what is known for it.
+
+        Returns:
+            The workbench.
+        """
+        settings = self._settings
+        with ledger.counting("profile"):
+            view = self._library.view_task(task)
+        seen, held_out = hold_out(view, settings.held_out, generator(settings.seed, task.index, "held-out"))
+        known = self._library.known_for(view)
+        joint = self.joint.get(task.index)
+        if joint is not None:
+            if joint.model is not None:
+                known = replace(known, joint=(joint.strategy, joint.model.copy))
+            ledger.pay("together", joint.flops, joint.seconds)
+        if probing:
+            known = self._probed(view, known, ledger)
+        return Workbench(
+            task=seen,
+            whole=replace(view, query=None),
+            held_out=held_out,
+            known=known,
+            ledger=ledger,
+            strategies=self._strategies,
+            seed=settings.seed,
+            score_every=settings.score_every,
+            patience=settings.patience,
+        )
+
+    def _probed(self, view: Task, known: Known, ledger: Ledger) -> Known:
+        """Score what is known for a task, within the share for it: the default, the newest encoders, random features.
+
+        An encoder that was learned together with the task has seen the labels that would be left out: it is not scored.
+        """
+        others = [
+            s for s in known.sources if self._library.made_at(s.id) not in self.joint or view.index not in self.joint
+        ]
+        candidates = [known.fixed[0], *others[:MOST_CANDIDATES], *known.fixed[1:]]
+        share = self._settings.probe_share * ledger.limit
+        samples = sample(view, share / len(candidates), generator(self._settings.seed, view.index, "probe"))
+        scores: dict[str, ProbeScore] = {}
+        dearest = 0.0
+        for source in candidates:
+            spent = ledger.spent
+            if len(samples) < 2 or (scores and ledger.flops.get("profile", 0.0) + dearest > share):
+                break
+            with ledger.counting("profile"):
+                scores[source.id] = probe(source, view, samples)
+            dearest = max(dearest, ledger.spent - spent)
+        return self._library.ranked(known, scores)

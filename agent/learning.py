@@ -1,0 +1,229 @@
+"""Learning one task: the arm that was chosen, its guard, what runs beside it, and the work for later tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from ..errors import Diverged, NothingApplies, StrategyError
+from ..streams.seeds import derive
+from ..streams.task import Task
+from .agent_settings import AgentSettings
+from .arm import FEWEST_TO_CALIBRATE, Arm
+from .closed_form import temperature
+from .events import Chosen, Event, Learned
+from .known import Meta
+from .library import Library
+from .model import Model
+from .outcome import Extra, Outcome
+from .selector import Choice, Option, Selector
+from .work import Work
+from .workbench import Workbench
+
+# Standard errors by which what was chosen must beat its guard: one-sided, 5 %.
+MARGIN = 1.64
+
+
+class Learning:
+    """Learns the task on a workbench."""
+
+    def __init__(self, bench: Workbench, library: Library, selector: Selector, settings: AgentSettings) -> None:
+        """Get ready.
+
+        Args:
+            bench: The task as it was laid out.
+            library: What the store holds.
+            selector: Says who works for later tasks.
+            settings: What the agent is made of.
+        """
+        self._bench, self._library, self._selector, self._settings = bench, library, selector, settings
+
+    def run(self, task: Task, choice: Chosen) -> Generator[Event, None, Outcome]:
+        """Learn a task as it was chosen, within its budget.
+
+        An arm that diverges is dropped, and the next one that applies takes its place; the account says so. The guard
+        answers unless what was chosen is better on held-out samples.
+
+        Args:
+            task: The task.
+            choice: How.
+
+        Yields:
+            Progress, then the account.
+
+        Returns:
+            What was learned.
+
+        Raises:
+            StrategyError: If a strategy breaks, or everything diverged.
+        """
+        bench, settings = self._bench, self._settings
+        plan = bench.choice or Choice(choice.strategy, choice.source, choice.reason)
+        limit = (1 - settings.consolidate_share) * bench.ledger.limit
+        warnings: list[str] = []
+        first = Option(choice.strategy, choice.source)
+        guard = None
+        judged = bench.task.kind == "classification" and len(bench.held_out or ()) >= FEWEST_TO_CALIBRATE
+        if judged and plan.guard not in (None, first):
+            guard = yield from self._work([plan.guard], limit, warnings)  # first, for it is cheap
+        reserve = guard[1].flops * (len(bench.whole.support) / len(bench.task.support)) ** 3 if guard else 0.0
+        done = yield from self._work([first, *self._fallbacks(first)], limit - reserve, warnings)
+        if done is None:
+            raise NothingApplies(task.name, {"every strategy": "; ".join(warnings)})
+        option, arm = done
+        extras: list[Extra] = []
+        verdict = ""
+        if guard is not None and bench.held_out is not None:
+            verdict, beaten = _verdict(option, arm, *guard, bench.held_out.y)
+            if beaten:
+                extras.append(Extra(_kept(arm), option, arm.flops))
+                option, arm = guard
+        if plan.background not in (None, option, first) and bench.ledger.spent < limit:
+            trained = yield from self._work([plan.background], limit, warnings)
+            if trained is not None:
+                extras.append(Extra(_kept(trained[1]), trained[0], trained[1].flops))
+        model, helper = self._finished(option, arm, limit, warnings)
+        metas = self._consolidate(warnings)
+        ledger, kept = bench.ledger, arm.best_score
+        if ledger.limit and ledger.spent > ledger.limit:
+            spent = f"{ledger.spent:.3g} FLOP were spent of {ledger.limit:.3g}"
+            warnings.append(f"the budget was passed: {spent}; a first unit is done whatever it costs")
+        learned = Learned(
+            task=task.index,
+            strategy=option.strategy,
+            source=option.source,
+            units=arm.units,
+            best_unit=arm.best_unit,
+            stopped=arm.stopped,
+            loss=kept.loss if kept else None,
+            accuracy=kept.accuracy if kept else None,
+            held_out=len(bench.held_out) if bench.held_out else 0,
+            flops=ledger.flops.get("learn", 0.0) + ledger.flops.get("together", 0.0),
+            total_flops=ledger.spent,
+            seconds=sum(ledger.seconds.values()),
+            warnings=tuple(warnings),
+            helper=helper,
+            verdict=verdict,
+            consolidation=ledger.flops.get("consolidate", 0.0),
+        )
+        yield learned
+        return Outcome(model, option, choice, learned, tuple(extras), metas)
+
+    def _work(
+        self, options: Sequence[Option | None], limit: float, warnings: list[str]
+    ) -> Generator[Event, None, tuple[Option, Arm] | None]:
+        """Let the first of some options work; when its arm diverges, the next one.
+
+        Returns:
+            The option that ended well and its arm; None if all diverged.
+        """
+        bench = self._bench
+        for option in options:
+            if option is None:
+                continue
+            arm = bench.arm(option)
+            try:
+                yield from bench.drive(option, arm, arm.flops + max(0.0, limit - bench.ledger.spent))
+                if arm.best is None:
+                    raise StrategyError(option.strategy, bench.task.name, 0, "it ended without yielding a model")
+                return option, arm
+            except Diverged as error:
+                warnings.append(str(error))
+        return None
+
+    def _fallbacks(self, first: Option) -> list[Option]:
+        """What takes over when an arm diverges: prototypes, a fresh start, then everything else, each strategy once."""
+        rest = {
+            o.strategy: o for o in reversed(self._bench.options()) if o.why_not is None and o.strategy != first.strategy
+        }
+        first_of_all = {"prototype": 0, "scratch": 1}
+        return sorted(rest.values(), key=lambda option: first_of_all.get(option.strategy, 2))
+
+    def _finished(self, option: Option, arm: Arm, limit: float, warnings: list[str]) -> tuple[Model, str]:
+        """Fit a closed form again on all samples; calibrate a trained model on the held-out ones; name who helped."""
+        bench, model = self._bench, _kept(arm)
+        if arm.strategy.closed_form:  # brings its temperature along
+            if len(bench.whole.support) > len(bench.task.support):
+                again = bench.arm(option, whole=True)
+                try:
+                    for _ in bench.drive(option, again, max(0.0, limit - bench.ledger.spent)):
+                        pass
+                except Diverged as error:
+                    warnings.append(f"{error}; what was fitted without the held-out samples answers")
+                    return model, arm.helper
+                return (again.best, again.helper) if again.best is not None else (model, arm.helper)
+            return model, arm.helper
+        held = bench.held_out
+        classifies = bench.task.kind == "classification"
+        if held is not None and arm.best_outputs and classifies and len(held) >= FEWEST_TO_CALIBRATE:
+            model.head.temperature.fill_(temperature(arm.best_outputs[0], held.y))
+        return model, arm.helper
+
+    def _consolidate(self, warnings: list[str]) -> dict[str, Meta]:
+        """Let strategies work for later tasks, in the share of the budget that the recipe grants."""
+        bench, settings = self._bench, self._settings
+        share = settings.consolidate_share * bench.ledger.limit
+        names = [name for name, strategy in bench.strategies.items() if strategy.consolidates]
+        names = list(self._selector.consolidates(names)) if names and share else []
+        seen = self._library.episode(bench)
+        if seen is None or not names:
+            return {}
+        known = replace(bench.known, episodes=(*bench.known.episodes, seen))
+        made: dict[str, Meta] = {}
+        for name in names:
+            seed = derive(settings.seed, bench.task.index, "consolidate", name)
+            steps = bench.strategies[name].consolidate(bench.task, known, torch.Generator().manual_seed(seed))
+            work, last = Work(iter(steps), name, bench.task.name, seed), list[Meta]()
+
+            def accept(meta: Meta, last: list[Meta] = last, work: Work = work) -> None:
+                if not isinstance(meta, Meta):
+                    what = f"its consolidate yielded a {type(meta).__name__}, not a Meta"
+                    raise work.failed(StrategyError, what)
+                last[:] = [meta]
+
+            most = min(share / len(names), bench.ledger.left)
+            try:
+                work.advance(most, lambda: False, accept)
+                if last and all(
+                    bool(t.isfinite().all()) for t in (*last[0].weights.values(), *last[0].moments.values())
+                ):
+                    made[name] = last[0]
+                elif last:
+                    warnings.append(str(work.failed(Diverged, "what it keeps for later tasks is not finite")))
+            except Diverged as error:
+                warnings.append(str(error))
+            bench.ledger.pay("consolidate", work.flops, work.seconds)
+        return made
+
+
+def _kept(arm: Arm) -> Model:
+    """The model that an arm which ended well has to show."""
+    if arm.best is None:
+        raise RuntimeError(f"the arm of {arm.strategy.name} has not yielded a model")
+    return arm.best
+
+
+def _verdict(option: Option, arm: Arm, guard: Option, bound: Arm, y: Tensor) -> tuple[str, bool]:
+    """Compare what was chosen with the guard, sample by sample on the held-out part; in words, and whether it answers.
+
+    The guard is left only for a clear margin: the mean of the paired differences of calibrated log-losses must exceed
+    1.64 of its standard errors (one-sided, 5 %), lest the luckier of two equals be chosen.
+    """
+    ours, theirs = (_losses(each.best_outputs[0], y) for each in (arm, bound))
+    gain = theirs - ours
+    error = float(gain.std()) / len(gain) ** 0.5
+    figures = (
+        f"{float(ours.mean()):.3f} nats on {len(y)} held-out samples against {float(theirs.mean()):.3f} "
+        f"of {guard.strategy} on {guard.source}"
+    )
+    if float(gain.mean()) > MARGIN * error:
+        return f"{option.strategy} has {figures}: it answers", False
+    return f"{option.strategy} has {figures}, not clearly better: {guard.strategy} answers", True
+
+
+def _losses(outputs: Tensor, y: Tensor) -> Tensor:
+    """Calibrated log-loss of every sample, shape `(n,)`."""
+    return torch.nn.functional.cross_entropy(outputs / temperature(outputs, y), y, reduction="none")

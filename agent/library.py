@@ -1,0 +1,365 @@
+"""What the store holds, as networks: stems, sources, models of tasks and anchors, built when they are asked for."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .. import registry
+from ..streams.seeds import derive, generator
+from ..streams.task import Samples, Task
+from .anchor import Anchor
+from .encoder import Encoder, build_encoder, restore_encoder
+from .entries import EncoderEntry, TaskRecord
+from .events import ProbeScore
+from .known import Episode, Known, Meta, Source
+from .model import Model, restore_head, state
+from .store import KnowledgeStore
+from .transaction import Transaction
+
+if TYPE_CHECKING:
+    from .agent_settings import AgentSettings
+    from .workbench import Workbench
+
+Shape = tuple[int, ...]
+
+# Models of tasks that are kept ready to answer.
+READY = 64
+# Random features that are offered beside the stem as a fixed representation.
+RANDOM_FEATURES = 256
+# Samples of a class (regression: of a task) that an episode holds, of its support and of its query part each.
+EPISODE_SAMPLES = 20
+
+
+class Library:
+    """Turns entries of the store into networks and back."""
+
+    def __init__(self, store: KnowledgeStore, settings: AgentSettings) -> None:
+        """Read nothing yet.
+
+        Args:
+            store: The store.
+            settings: What the agent is made of.
+        """
+        self._store, self._settings = store, settings
+        self._stems: dict[Shape, tuple[str | None, Encoder]] = {}
+        self._anchors: dict[Shape, Anchor] = {}
+        self._ready: OrderedDict[tuple[str, str], Model] = OrderedDict()
+        self._records: dict[int, TaskRecord] = {}
+        for record in store.tasks():
+            self._learned(record)
+
+    # The stem
+
+    def view(self, x: Tensor) -> Tensor:
+        """Send inputs, shape `(n, *input_shape)`, through the stem of their shape, where there is one."""
+        stem = self._stem(tuple(x.shape[1:]))
+        return x if stem is None else _encode(stem[1], x)
+
+    def view_task(self, task: Task) -> Task:
+        """Return the task as strategies see it: on the agent's device, through the stem.
+
+        Args:
+            task: The task; the first one of its shape decides the stem's filters.
+        """
+        device = self._settings.device
+        if self._settings.stem != "none" and self._stem(task.input_shape) is None:
+            self._stems[task.input_shape] = None, self._new_stem(task)
+
+        def seen(samples: Samples) -> Samples:
+            return Samples(self.view(samples.x.to(device)), samples.y.to(device))
+
+        return replace(task, support=seen(task.support), query=seen(task.query) if task.query is not None else None)
+
+    def store_stem(self, t: Transaction, task: Task) -> str | None:
+        """Store the stem of a task's shape of input, if it is new.
+
+        Args:
+            t: The transaction.
+            task: The task, as it came.
+
+        Returns:
+            The stem's id; None where there is none.
+        """
+        if self._settings.stem == "none":
+            return None
+        name, stem = self._stems[task.input_shape]
+        if name is None:
+            name = t.add_encoder(stem.spec, state(stem), task=task.index, strategy="stem", parent=None, flops=0.0)
+            self._stems[task.input_shape] = name, stem
+        return name
+
+    def _stem(self, shape: Shape) -> tuple[str | None, Encoder] | None:
+        if self._settings.stem == "none":
+            return None
+        if shape not in self._stems:
+            for entry in self._store.encoders():
+                if entry.strategy == "stem" and tuple(entry.spec["input_shape"]) == shape:
+                    self._stems[shape] = entry.id, self._encoder(entry.id)
+        return self._stems.get(shape)
+
+    def _new_stem(self, task: Task) -> Encoder:
+        settings, seed = self._settings, self._settings.seed
+        stem = build_encoder(settings.stem, task.input_shape, settings.stem_settings, derive(seed, "stem"))
+        fit: Callable[[Tensor, torch.Generator], None] | None = getattr(stem, "fit", None)
+        if fit is not None:
+            fit(task.support.x, generator(seed, "stem patches"))
+        return stem.to(settings.device).eval().requires_grad_(False)
+
+    # What is known for a task
+
+    def known_for(self, task: Task) -> Known:
+        """Lay out what the store offers for a task, the newest first, not probed.
+
+        Args:
+            task: The task as strategies see it.
+        """
+        entries = [entry for entry in self._store.encoders() if _trained(entry)]
+        if self._settings.sharing == "in-place":
+            entries = [entry for entry in entries if self._store.newest(entry.lineage).id == entry.id]
+        fitting = [entry for entry in entries if tuple(entry.spec["input_shape"]) == task.input_shape]
+        sources = [self._source(entry) for entry in reversed(fitting)]
+        base = "raw" if self._settings.stem == "none" else "stem"
+        fixed = [
+            self._fixed_source(base, "raw", task.input_shape),
+            self._fixed_source("random", "random", task.input_shape),
+        ]
+        architecture = {"name": self._settings.encoder, "settings": dict(self._settings.encoder_settings)}
+        return Known(
+            tuple(sources),
+            tuple(fixed),
+            len(entries) - len(fitting),
+            architecture,
+            metas=self._metas(task.input_shape),
+            episodes=self._episodes(task.input_shape),
+        )
+
+    @staticmethod
+    def ranked(known: Known, scores: Mapping[str, ProbeScore]) -> Known:
+        """Order what is known by what it is worth.
+
+        Args:
+            known: What the store offers.
+            scores: Scores by source; one without a score comes last.
+        """
+
+        def order(sources: tuple[Source, ...]) -> tuple[Source, ...]:
+            scored = [replace(source, score=scores.get(source.id)) for source in sources]
+            return tuple(sorted(scored, key=lambda s: s.score.ridge_mse if s.score is not None else float("inf")))
+
+        return replace(known, sources=order(known.sources), fixed=order(known.fixed))
+
+    def made_at(self, encoder: str) -> int:
+        """Return the position of the task after which a stored encoder was made."""
+        return self._store.encoder(encoder).task
+
+    def is_stored(self, source: str | None) -> bool:
+        """Tell whether a source is an entry of the store."""
+        return source is not None and any(entry.id == source for entry in self._store.encoders())
+
+    def _source(self, entry: EncoderEntry) -> Source:
+        users = {entry.id}
+        if self._settings.sharing == "in-place":
+            users = {other.id for other in self._store.encoders() if other.lineage == entry.lineage}
+        records = tuple(record for record in self._store.tasks() if record.encoder in users)
+        return Source(entry.id, True, None, records, partial(self._encoder, entry.id), self._model, entry.strategy)
+
+    def _fixed_source(self, source: str, name: str, shape: Shape) -> Source:
+        """A fixed representation, with the tasks whose closed-form heads stand on it."""
+        entries = self._store.encoders()
+        same = {e.id for e in entries if e.spec["name"] == name and tuple(e.spec["input_shape"]) == shape}
+        records = tuple(record for record in self._store.tasks() if record.encoder in same)
+        return Source(source, False, None, records, partial(self._fixed, name, shape), self._model)
+
+    def _fixed(self, name: str, shape: Shape) -> Encoder:
+        settings: Mapping[str, Any] = {} if name == "raw" else {"features": RANDOM_FEATURES}
+        seed = derive(self._settings.seed, "fixed representation", name)
+        return build_encoder(name, shape, settings, seed).to(self._settings.device)
+
+    def _encoder(self, entry: str) -> Encoder:
+        spec = {key: value for key, value in self._store.encoder(entry).spec.items() if key != "stem"}
+        return restore_encoder(spec, self._store.weights(entry)).to(self._settings.device)
+
+    def _model(self, record: TaskRecord) -> Model:
+        encoder, head = self._parts(record)
+        restored = restore_head(self._store.head(head).kind, self._store.weights(head))
+        return Model(self._encoder(encoder), restored.to(self._settings.device))
+
+    def _parts(self, record: TaskRecord) -> tuple[str, str]:
+        """Ids of the encoder and the head that answer for a task now."""
+        if record.encoder is None or record.head is None:
+            raise LookupError(f"task {record.name!r} has no model of its own")
+        if self._settings.sharing == "versions":
+            return record.encoder, record.head
+        return self._store.newest(self._store.encoder(record.encoder).lineage).id, record.head
+
+    # What strategies keep for later tasks
+
+    def store_metas(self, t: Transaction, task: int, shape: Shape, metas: Mapping[str, Meta]) -> list[str]:
+        """Store what strategies keep for later tasks, each as a new version.
+
+        Args:
+            t: The transaction.
+            task: Position of the task after which it was made.
+            shape: Shape of one input as strategies see it.
+            metas: What is kept, by strategy.
+
+        Returns:
+            The ids.
+        """
+        before, ids = self._metas(shape), []
+        for name, meta in metas.items():
+            spec = {"strategy": name, "input_shape": list(shape), "spec": dict(meta.spec)}
+            parent = before[name].id if name in before else None
+            ids.append(t.add_meta(spec, meta.weights, task=task, strategy=name, parent=parent))
+            if meta.moments:
+                t.add_bank(spec, meta.moments, encoder=None, task=task, slot=_moments(name, shape))
+        return ids
+
+    def episode(self, bench: Workbench) -> Episode | None:
+        """Make an episode of the task at hand; None where the recipe keeps none, or nothing could be its query.
+
+        At most `EPISODE_SAMPLES` of each class are kept, of the support and of the query part.
+        """
+        query = bench.held_out
+        if not self._settings.episode_memory or query is None:
+            return None
+        task = bench.task
+        support, asked = (_at_most(part, task) for part in (task.support, query))
+        return Episode(task.index, support, asked, task.outputs, task.kind)
+
+    def _metas(self, shape: Shape) -> dict[str, Meta]:
+        found: dict[str, Meta] = {}
+        newest = {(e.spec["strategy"], tuple(e.spec["input_shape"])): e for e in self._store.metas()}
+        for (name, of), entry in newest.items():
+            if of == shape:
+                bank = self._store.bank_in(_moments(name, shape))
+                moments = self._store.weights(bank.id) if bank is not None else {}
+                found[name] = Meta(entry.spec["spec"], self._store.weights(entry.id), moments, entry.id)
+        return found
+
+    def _episodes(self, shape: Shape) -> tuple[Episode, ...]:
+        found = []
+        for bank in self._store.banks():
+            if bank.spec.get("episode") is not None and tuple(bank.spec["input_shape"]) == shape:
+                w, spec = self._store.weights(bank.id), bank.spec
+                support, query = Samples(w["support_x"], w["support_y"]), Samples(w["query_x"], w["query_y"])
+                found.append(Episode(spec["episode"], support, query, spec["outputs"], spec["kind"]))
+        return tuple(sorted(found, key=lambda episode: episode.task))
+
+    def _remember_episode(self, t: Transaction, bench: Workbench) -> None:
+        episode = self.episode(bench)
+        if episode is None:
+            return
+        spec = {
+            "episode": episode.task,
+            "outputs": episode.outputs,
+            "kind": episode.kind,
+            "input_shape": list(bench.task.input_shape),
+        }
+        tensors = {
+            "support_x": episode.support.x.cpu(),
+            "support_y": episode.support.y.cpu(),
+            "query_x": episode.query.x.cpu(),
+            "query_y": episode.query.y.cpu(),
+        }
+        slot = f"episode {episode.task % self._settings.episode_memory}"
+        t.add_bank(spec, tensors, encoder=None, task=episode.task, slot=slot)
+
+    # Answering
+
+    def model_of(self, label: int, shape: Shape) -> tuple[TaskRecord, Model] | None:
+        """Return the model that answers for a task label, ready for use; it must not be changed.
+
+        Args:
+            label: The task label.
+            shape: Shape of one input as it comes.
+
+        Returns:
+            The task's record and model; None if the task was not learned.
+        """
+        record = self._records.get(label)
+        if record is None:
+            return None
+        key = self._parts(record)
+        model = self._ready.pop(key, None)
+        if model is None:
+            model = self._model(record).eval().requires_grad_(False)
+        self._ready[key] = model
+        while len(self._ready) > READY:
+            self._ready.popitem(last=False)
+        return record, model
+
+    def anchor(self, shape: Shape) -> Anchor | None:
+        """Return the anchor for inputs of a shape as they come; None where nothing of that shape was met."""
+        if shape not in self._anchors:
+            bank = self._store.bank_in(_slot(shape))
+            if bank is None:
+                return None
+            anchor = self._new_anchor(tuple(bank.spec["view_shape"]))
+            anchor.restore(self._store.weights(bank.id))
+            self._anchors[shape] = anchor
+        return self._anchors[shape]
+
+    def remember(self, t: Transaction, raw_shape: Shape, bench: Workbench, record: TaskRecord) -> None:
+        """Add a task to what answers: its record, its samples' statistics to the anchor, itself to the episodes.
+
+        Args:
+            t: The transaction.
+            raw_shape: Shape of one input as it came.
+            bench: The task as it was laid out.
+            record: Its record.
+        """
+        task = bench.whole
+        self._learned(record)
+        self._remember_episode(t, bench)
+        if task.kind != "classification" or self._settings.anchor == "none":
+            return
+        anchor = self.anchor(raw_shape) or self._new_anchor(task.input_shape)
+        self._anchors[raw_shape] = anchor
+        anchor.add(task.support.x, torch.tensor(task.classes)[task.support.y.cpu()])
+        spec = {**anchor.encoder.spec, "view_shape": list(task.input_shape)}
+        t.add_bank(spec, anchor.state(), encoder=None, task=task.index, slot=_slot(raw_shape))
+
+    def _new_anchor(self, shape: Shape) -> Anchor:
+        settings: Mapping[str, Any] = {}
+        if self._settings.anchor == "random":
+            settings = {"features": self._settings.anchor_features}
+        seed = derive(self._settings.seed, "anchor")
+        return Anchor(build_encoder(self._settings.anchor, shape, settings, seed).to(self._settings.device))
+
+    def _learned(self, record: TaskRecord) -> None:
+        if record.label is not None:
+            self._records[record.label] = record
+
+
+def _at_most(samples: Samples, task: Task) -> Samples:
+    """Keep the first samples of every class, up to the number that an episode may hold."""
+    if task.kind != "classification":
+        return samples.pick(torch.arange(min(len(samples), EPISODE_SAMPLES)))
+    index = torch.cat([torch.nonzero(samples.y == c).flatten()[:EPISODE_SAMPLES] for c in range(task.outputs)])
+    return samples.pick(index.sort().values)
+
+
+def _moments(strategy: str, shape: Shape) -> str:
+    return f"moments of {strategy} " + "x".join(map(str, shape))
+
+
+def _slot(shape: Shape) -> str:
+    return "anchor " + "x".join(map(str, shape))
+
+
+def _trained(entry: EncoderEntry) -> bool:
+    return entry.strategy != "stem" and bool(registry.load("encoder", entry.spec["name"]).trainable)
+
+
+@torch.no_grad()
+def _encode(encoder: Encoder, x: Tensor) -> Tensor:
+    parts = [encoder(x[start : start + 1024]) for start in range(0, len(x), 1024)]
+    return torch.cat(parts) if parts else encoder(x)

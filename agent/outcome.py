@@ -1,0 +1,47 @@
+"""What learning a task gave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .events import Chosen, Learned
+from .known import Meta
+from .model import Model
+from .selector import Option
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A model that was trained but does not answer; its encoder is kept for later tasks.
+
+    Attributes:
+        model: The model.
+        option: What trained it, and from what.
+        flops: What it cost.
+    """
+
+    model: Model
+    option: Option
+    flops: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What learning a task gave.
+
+    Attributes:
+        model: What answers for the task, calibrated.
+        option: What learned it, and from what.
+        choice: What was chosen (the same, unless something stood in).
+        learned: Its account.
+        extras: What was trained beside it.
+        metas: What strategies keep for later tasks, by strategy.
+    """
+
+    model: Model
+    option: Option
+    choice: Chosen
+    learned: Learned
+    extras: tuple[Extra, ...] = ()
+    metas: Mapping[str, Meta] = field(default_factory=dict)

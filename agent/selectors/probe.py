@@ -1,0 +1,167 @@
+"""A choice from leave-one-out scores and a few rules; nothing is tried out.
+
+A closed-form head on the best fixed representation (the shared stem, or the raw input without one) is the default and
+the guard: on small tasks it is hard to beat, and what is trained has to show that it does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
+from typing import ClassVar
+
+import torch
+
+from ...streams.task import Task
+from ..arm import FEWEST_TO_CALIBRATE
+from ..events import ProbeScore, Profiled
+from ..probe import FEWEST_TO_RECOGNISE
+from ..selector import Choice, Option, Selector
+from ..workbench import Workbench
+
+# How much smaller another representation's leave-one-out error must be than the default's, to be taken in its place.
+MARGIN = 0.9
+# Samples per class up to which meta-learning is thought of.
+FEW = 5
+# Samples from which shares of right answers are compared without a margin.
+FEW_TO_COMPARE = 30
+# Agreement that needs no margin, as long as a new head is not better.
+RECOGNISED = 0.97
+
+
+class Probe(Selector):
+    """Recognises a returning task, else compares leave-one-out scores, and trains where a held-out part can judge it.
+
+    1. A stored model that agrees with the labels at least as well as a closed-form head does left out is reused.
+    2. The default is a closed-form head on the best representation; a stored encoder must be clearly better.
+    3. With 20 held-out samples or more a network is trained beside it (adapted, fine-tuned, distilled or from scratch,
+       by what is known); it answers only if it is better on them. Either way its encoder stays in the store.
+    """
+
+    name: ClassVar[str] = "probe"
+
+    def select(
+        self, task: Task, profile: Profiled, options: Sequence[Option], bench: Workbench, rng: torch.Generator
+    ) -> Choice:
+        """Apply the rules in the order of the class docstring."""
+        scores = {score.candidate: score for score in profile.scores}
+        open_to = [option for option in options if option.why_not is None]
+        values = _values(open_to, scores)
+        default = _default(open_to, bench, scores)
+        if default is None:  # no closed form applies, or nothing could be probed
+            option = _trained(open_to, bench, scores, profile, 0.0)
+            return Choice(option.strategy, option.source, "no closed-form head applies", values)
+        bound = scores[default.source].closed_form if default.source in scores else 0.0
+        known = _recognised(task, open_to, bench, scores, bound)
+        if known is not None:
+            agreement = scores[str(known.source)].reuse or 0.0
+            reason = f"a stored model gets {agreement:.0%} of the support set right, a new closed-form head {bound:.0%}"
+            return Choice("reuse", known.source, reason, values)
+        trained = _trained(open_to, bench, scores, profile, bound)
+        joint = next((option for option in open_to if option.strategy == (bench.known.joint or ("",))[0]), None)
+        held_out = len(bench.held_out or ())
+        if held_out < FEWEST_TO_CALIBRATE or trained == default:
+            reason = f"{held_out} held-out samples cannot judge training; {default.source} represents it best"
+            return Choice("prototype", default.source, reason, values, background=joint)
+        why = {
+            "scratch": "no stored encoder is near it",
+            "finetune": f"{trained.source} is near it",
+            "distill": f"a model on {trained.source} nearly knows it",
+            "maml": "few samples per class of a family that was met before",
+            "multitask": "it was learned together with others",
+        }.get(trained.strategy, "it applies")
+        reason = f"{why}; answers if better than a closed-form head on {default.source}"
+        return Choice(trained.strategy, trained.source, reason, values, guard=default)
+
+
+def _values(options: Sequence[Option], scores: Mapping[str, ProbeScore]) -> dict[Option, float]:
+    """Score every option that was probed by the accuracy that its source promises."""
+    values = {}
+    for option in options:
+        score = scores.get(option.source or "")
+        if score is not None:
+            value = score.reuse if option.strategy == "reuse" else score.closed_form
+            if value is not None:
+                values[option] = value
+    return values
+
+
+def _default(options: Sequence[Option], bench: Workbench, scores: Mapping[str, ProbeScore]) -> Option | None:
+    """The closed-form head on the best fixed representation, or on a stored encoder that is clearly better."""
+    closed = [option for option in options if option.strategy == "prototype"]
+    if not closed:
+        return None
+    fixed = {source.id for source in bench.known.fixed}
+
+    def error(option: Option) -> float:
+        score = scores.get(option.source or "")
+        if score is None:
+            return math.inf
+        return score.ridge_mse if option.source in fixed else score.ridge_mse / MARGIN
+
+    return min(closed, key=error)
+
+
+def _recognised(
+    task: Task, options: Sequence[Option], bench: Workbench, scores: Mapping[str, ProbeScore], bound: float
+) -> Option | None:
+    """The stored model that agrees best, if a new head would not be better.
+
+    A model of the very task (its label came before) was learned from samples that are gone: a new head must be better
+    by two standard errors to replace it. Any other one must agree at least as well as a new head left out, on few
+    samples by a standard error better, and by what the best of several exceeds their mean by luck.
+    """
+    reuse = {o: scores[o.source].reuse for o in options if o.strategy == "reuse" and o.source and o.source in scores}
+    agreeing = {option: value for option, value in reuse.items() if value is not None}
+    n = len(task.support)
+    if not agreeing or n < FEWEST_TO_RECOGNISE:
+        return None
+    own = {s.id for s in bench.known.representations() for r in s.tasks if r.label == task.label is not None}
+    luck = (1.0 if n < FEW_TO_COMPARE else 0.0) + _luck(len(agreeing))
+
+    def bar(option: Option) -> float:
+        error = _error(agreeing[option], n)
+        return bound - 2 * error if option.source in own else max(bound, min(bound + luck * error, RECOGNISED))
+
+    passing = [option for option in agreeing if agreeing[option] >= bar(option)]
+    return max(passing, key=lambda option: agreeing[option], default=None)
+
+
+def _luck(m: int) -> float:
+    """By how many standard errors the best of `m` equals is expected to exceed their mean (Blom 1958)."""
+    return NormalDist().inv_cdf((m - 0.375) / (m + 0.25))
+
+
+def _error(share: float, n: int) -> float:
+    """Standard error of a share of `n` samples."""
+    return math.sqrt(max(share * (1 - share), 1 / n) / n)
+
+
+def _trained(
+    options: Sequence[Option], bench: Workbench, scores: Mapping[str, ProbeScore], profile: Profiled, bound: float
+) -> Option:
+    """What to train: by whether it was learned with others, how few samples there are, and what is stored."""
+    first: dict[str, Option] = {}
+    for option in options:
+        first.setdefault(option.strategy, option)
+    joint = bench.known.joint
+    if joint is not None and joint[0] in first:
+        return first[joint[0]]
+    if "maml" in first and profile.per_class <= FEW:
+        return first["maml"]
+    probed = [(option, scores[option.source]) for option in options if option.source and option.source in scores]
+    for option, score in probed:
+        nearly = score.reuse is not None and score.reuse >= bound - 2 * _error(score.reuse, profile.samples)
+        if option.strategy == "distill" and nearly and profile.samples >= FEW_TO_COMPARE:
+            return option
+    useless = min(
+        (scores[s.id].ridge_mse for s in bench.known.fixed if s.id == "random" and s.id in scores), default=math.inf
+    )
+    for option, score in probed:
+        if option.strategy == "finetune" and score.ridge_mse < useless:
+            return option
+    for name in ("scratch", "prototype"):
+        if name in first:
+            return first[name]
+    return next(iter(first.values()))

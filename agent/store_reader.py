@@ -1,0 +1,240 @@
+"""Reading the knowledge store: entries, records, and weights that nobody can write into."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import OrderedDict
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import StoreError
+from .blobs import Blobs, unpack
+from .catalog import explained
+from .entries import (
+    BankEntry,
+    EncoderEntry,
+    Entry,
+    EventRecord,
+    HeadEntry,
+    HelpRecord,
+    Json,
+    Kind,
+    MetaEntry,
+    ProvenanceRecord,
+    RowRecord,
+    TaskRecord,
+    from_columns,
+)
+from .transaction import TABLES
+
+CACHE_BYTES = 64 * 2**20
+_KINDS: dict[str, type[Entry]] = {"encoder": EncoderEntry, "head": HeadEntry, "bank": BankEntry, "meta": MetaEntry}
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Something that `verify` found: the entry (None: the catalog itself), the tasks it concerns, and what is wrong."""
+
+    entry: str | None
+    tasks: tuple[int, ...]
+    what: str
+
+
+class StoreReader:
+    """The reading half of the store. It never blocks, and sees whole transactions only.
+
+    Args:
+        db: The catalog.
+        blobs: Where weights lie.
+        where: The store, as messages name it.
+        wait: How long a write waits for another process's, in seconds.
+    """
+
+    def __init__(self, db: sqlite3.Connection, blobs: Blobs, where: str, wait: float) -> None:
+        self._db = db
+        self._blobs = blobs
+        self._where = where
+        self._wait = wait
+        self._cache: OrderedDict[tuple[str, str], dict[str, Tensor]] = OrderedDict()
+        self._cached = 0
+
+    def encoders(self) -> list[EncoderEntry]:
+        """List every version of every encoder, oldest first."""
+        return self._select(EncoderEntry, "ORDER BY number")
+
+    def encoder(self, entry: str) -> EncoderEntry:
+        """Return one version of an encoder by its id."""
+        return self._one(EncoderEntry, entry)
+
+    def newest(self, lineage: str) -> EncoderEntry:
+        """Return the newest version of a lineage.
+
+        Args:
+            lineage: Id of the lineage, or of any version in it.
+        """
+        root = self.encoder(lineage).lineage
+        return self._select(EncoderEntry, "WHERE lineage = ? ORDER BY number DESC LIMIT 1", root)[0]
+
+    def ancestry(self, entry: str) -> list[EncoderEntry]:
+        """Return an encoder's versions from the first to itself: what a delta is a difference to, in order."""
+        found = [self.encoder(entry)]
+        while (parent := found[-1].parent) is not None:
+            found.append(self.encoder(parent))
+        return found[::-1]
+
+    def heads(self, encoder: str | None = None) -> list[HeadEntry]:
+        """List the heads, oldest first; those on one encoder if it is given."""
+        if encoder is None:
+            return self._select(HeadEntry, "ORDER BY number")
+        return self._select(HeadEntry, "WHERE encoder = ? ORDER BY number", encoder)
+
+    def head(self, entry: str) -> HeadEntry:
+        """Return one head by its id."""
+        return self._one(HeadEntry, entry)
+
+    def banks(self) -> list[BankEntry]:
+        """List the banks, oldest first."""
+        return self._select(BankEntry, "ORDER BY number")
+
+    def bank_in(self, slot: str) -> BankEntry | None:
+        """Return the bank that holds a slot; None if none does."""
+        found = self._select(BankEntry, "WHERE slot = ?", slot)
+        return found[0] if found else None
+
+    def metas(self) -> list[MetaEntry]:
+        """List the meta-initialisations, oldest first."""
+        return self._select(MetaEntry, "ORDER BY number")
+
+    def entry(self, entry: str) -> Entry:
+        """Return whatever has an id ("encoder-1", "head-1", "bank-1", "meta-1")."""
+        kind = _KINDS.get(entry.rpartition("-")[0])
+        if kind is None:
+            raise StoreError(f"{entry!r} is no id of an entry; ids look like encoder-1, head-1, bank-1 or meta-1.")
+        return self._one(kind, entry)
+
+    def tasks(self) -> list[TaskRecord]:
+        """List the records of all tasks, in order."""
+        return self._select(TaskRecord, 'ORDER BY "index"')
+
+    def task(self, index: int) -> TaskRecord:
+        """Return the record of one task by its position in the stream."""
+        found = self._select(TaskRecord, 'WHERE "index" = ?', index)
+        if not found:
+            raise StoreError(f"There is no record of task {index} in the knowledge store {self._where}.")
+        return found[0]
+
+    def provenance(self, entry: str | None = None) -> list[ProvenanceRecord]:
+        """List what was made from what, oldest first; only what one entry was made from if it is given."""
+        if entry is None:
+            return self._select(ProvenanceRecord, "ORDER BY rowid")
+        return self._select(ProvenanceRecord, "WHERE entry = ? ORDER BY rowid", entry)
+
+    def helps(self, entry: str | None = None) -> list[HelpRecord]:
+        """List which entries helped which tasks, oldest first; only one entry's if it is given."""
+        if entry is None:
+            return self._select(HelpRecord, "ORDER BY rowid")
+        return self._select(HelpRecord, "WHERE entry = ? ORDER BY rowid", entry)
+
+    def events(self, after: int = 0) -> list[EventRecord]:
+        """List the events with a sequence number above `after`, in order."""
+        return self._select(EventRecord, "WHERE seq > ? ORDER BY seq", after)
+
+    def rows(self) -> list[RowRecord]:
+        """List the rows of the accuracy matrix, in order."""
+        return self._select(RowRecord, 'ORDER BY "row"')
+
+    def state(self, key: str) -> Any:
+        """Return what `set_state` kept under a key; None if nothing."""
+        found = self._fetch("SELECT body FROM state WHERE key = ?", key)
+        return json.loads(found[0]["body"]) if found else None
+
+    def manifest(self) -> Json:
+        """Return everything that `set_manifest` kept."""
+        return {row["key"]: json.loads(row["body"]) for row in self._fetch("SELECT * FROM manifest ORDER BY key")}
+
+    def weights(self, entry: str) -> dict[str, Tensor]:
+        """Return an entry's tensors as they were stored, bit for bit; of a delta, those of the difference.
+
+        Args:
+            entry: Id of an encoder, head, bank or meta-initialisation.
+
+        Returns:
+            Name to tensor, sorted by name, copied: writing into them changes nothing in the store.
+
+        Raises:
+            StoreError: If there is no such entry, or its blob is missing or damaged.
+        """
+        found = self.entry(entry)
+        key = (found.blob, json.dumps(found.memory_format))
+        kept = self._cache.pop(key, None)
+        if kept is None:
+            try:
+                data = self._blobs.read(found.blob)
+            except StoreError as error:
+                raise StoreError(f"{entry} of task {found.task} cannot be read: {error}") from error
+            kept = unpack(data, found.memory_format)
+            self._cached += _size(kept)
+        self._cache[key] = kept
+        while self._cached > CACHE_BYTES and len(self._cache) > 1:
+            self._cached -= _size(self._cache.popitem(last=False)[1])
+        return {name: tensor.clone() for name, tensor in kept.items()}
+
+    def bytes_kept(self) -> int:
+        """Return the bytes of all weights and statistics, each blob once."""
+        return int(self._fetch("SELECT TOTAL(bytes) FROM live_blobs")[0][0])
+
+    def counts(self) -> dict[str, int]:
+        """Return how many rows each table holds ("encoders", "heads", "banks", "metas", "tasks", "events", ...)."""
+        return {table: int(self._fetch(f"SELECT COUNT(*) FROM {table}")[0][0]) for table in TABLES.values()}
+
+    def verify(self) -> list[Damage]:
+        """Read every blob and check the catalog.
+
+        Returns:
+            What is wrong; empty for a sound store. The rest stays usable.
+        """
+        found = [
+            Damage(None, (), f"the catalog is damaged: {row[0]}")
+            for row in self._fetch("PRAGMA integrity_check")
+            if row[0] != "ok"
+        ]
+        for row in self._fetch("PRAGMA foreign_key_check"):
+            found.append(Damage(None, (), f"row {row['rowid']} of {row['table']} names what is not in {row['parent']}"))
+        entries: list[Entry] = [*self.encoders(), *self.heads(), *self.banks(), *self.metas()]
+        for entry in entries:
+            try:
+                self._blobs.read(entry.blob)
+            except StoreError as error:
+                # A bank that another process has superseded meanwhile is no damage.
+                if self._fetch("SELECT 1 FROM live_blobs WHERE blob = ?", entry.blob):
+                    found.append(Damage(entry.id, self._concerned(entry), str(error)))
+        return found
+
+    def _concerned(self, entry: Entry) -> tuple[int, ...]:
+        column = {EncoderEntry: "encoder", HeadEntry: "head"}.get(type(entry))
+        users = self._fetch(f'SELECT "index" FROM tasks WHERE {column} = ?', entry.id) if column else []
+        return tuple(sorted({entry.task, *(int(row[0]) for row in users)}))
+
+    def _one(self, kind: type[Kind], entry: str) -> Kind:
+        found = self._select(kind, "WHERE id = ?", entry)
+        if not found:
+            raise StoreError(f"There is no {entry!r} among the {TABLES[kind]} of the knowledge store {self._where}.")
+        return found[0]
+
+    def _select(self, kind: type[Kind], rest: str, *values: Any) -> list[Kind]:
+        return [from_columns(kind, row) for row in self._fetch(f"SELECT * FROM {TABLES[kind]} {rest}", *values)]
+
+    def _fetch(self, statement: str, *values: Any) -> list[sqlite3.Row]:
+        with self._explained():
+            return self._db.execute(statement, values).fetchall()
+
+    def _explained(self) -> AbstractContextManager[None]:
+        return explained(self._where, self._wait)
+
+
+def _size(tensors: dict[str, Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors.values())

@@ -1,0 +1,133 @@
+"""The workbench: everything about the task at hand — its split, what is known for it, its budget, its arms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from ..errors import Diverged
+from ..streams.seeds import derive
+from ..streams.task import Samples, Task
+from .arm import Arm, Point
+from .budget import Ledger
+from .events import Progress
+from .known import Known
+from .selector import Choice, Option
+from .strategy import Strategy
+
+
+@dataclass
+class Workbench:
+    """What the agent has laid out for one task.
+
+    Attributes:
+        task: The task as strategies see it: through the stem, without query part and held-out samples.
+        whole: The same with the held-out samples of the support set put back (a query part never belongs to it).
+        held_out: What arms are scored on; None for none.
+        known: What the store offers.
+        ledger: What was spent and may be spent.
+        strategies: All strategies by name.
+        seed: Seed of the run.
+        score_every: Units between two scores of an arm.
+        patience: Scores without a better one after which an arm stops.
+        choice: What the selector decided; None before.
+        trials: Arms that were tried, by option.
+        heard: Progress of try-outs that nobody has been told of yet.
+    """
+
+    task: Task
+    whole: Task
+    held_out: Samples | None
+    known: Known
+    ledger: Ledger
+    strategies: Mapping[str, Strategy]
+    seed: int
+    score_every: int
+    patience: int
+    choice: Choice | None = None
+    trials: dict[Option, Arm] = field(default_factory=dict)
+    heard: list[Progress] = field(default_factory=list)
+
+    def options(self) -> list[Option]:
+        """List every way to learn the task: each strategy with each source, or why it does not apply."""
+        found = []
+        for name, strategy in self.strategies.items():
+            why_not = strategy.applies(self.task, self.known)
+            if why_not is not None:
+                found.append(Option(name, None, why_not))
+                continue
+            sources = strategy.sources(self.task, self.known)
+            found += [Option(name, source.id) for source in sources] or [Option(name)]
+        return found
+
+    def arm(self, option: Option, whole: bool = False) -> Arm:
+        """Get the arm of an option: the one that was tried, or a new one.
+
+        Args:
+            option: One that applies.
+            whole: A new arm on all samples, scored on none.
+        """
+        if option in self.trials and not whole:
+            return self.trials[option]
+        return Arm(
+            self.strategies[option.strategy],
+            self.whole if whole else self.task,
+            replace(self.known, chosen=option.source),
+            seed=derive(self.seed, self.task.index, "arm", option.strategy, option.source or ""),
+            held_out=None if whole else self.held_out,
+            score_every=self.score_every,
+            patience=self.patience,
+        )
+
+    def drive(self, option: Option, arm: Arm, limit: float, purpose: str = "learn") -> Iterator[Progress]:
+        """Let an arm work and pay for it.
+
+        Args:
+            option: Its option.
+            arm: The arm.
+            limit: FLOPs that it may have spent in all.
+            purpose: What the ledger enters it under.
+
+        Yields:
+            Its progress.
+
+        Raises:
+            StrategyError: If the strategy breaks.
+        """
+        before, seconds = arm.flops, arm.seconds
+        try:
+            for point in arm.run(limit):
+                yield self._progress(option, point, arm.flops - before)
+        finally:
+            self.ledger.pay(purpose, arm.flops - before, arm.seconds - seconds)
+
+    def try_out(self, option: Option, flops: float) -> Arm | None:
+        """Let an option's arm work for a while; it goes on from there if it is chosen.
+
+        Args:
+            option: One that applies.
+            flops: FLOPs it may spend now.
+
+        Returns:
+            The arm, scored; None if it diverged.
+        """
+        arm = self.trials.setdefault(option, self.arm(option))
+        try:
+            self.heard.extend(self.drive(option, arm, arm.flops + flops, purpose="select"))
+        except Diverged:
+            del self.trials[option]
+            return None
+        return arm
+
+    def _progress(self, option: Option, point: Point, unpaid: float) -> Progress:
+        spent = self.ledger.spent + unpaid
+        return Progress(
+            task=self.task.index,
+            strategy=option.strategy,
+            source=option.source,
+            unit=point.unit,
+            flops=point.flops,
+            loss=point.score.loss if point.score else None,
+            accuracy=point.score.accuracy if point.score else None,
+            fraction=min(1.0, spent / self.ledger.limit) if self.ledger.limit else 1.0,
+        )

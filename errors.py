@@ -1,0 +1,114 @@
+"""Everything that can go wrong, as one small tree; a message says where, what was found and what is valid."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class EvermapError(Exception):
+    """A failure that evermap can explain; `exit_code` is what the command line returns for it."""
+
+    exit_code = 1
+
+
+class UserError(EvermapError):
+    """A mistake that the user can mend: one clear sentence, no traceback."""
+
+    exit_code = 2
+
+
+class UnknownName(UserError):
+    """A name that nothing is registered under."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        """Build the message.
+
+        Args:
+            kind: What was looked for, in the singular ("strategy").
+            name: The name that was given.
+            known: Every valid name.
+        """
+        valid = sorted(known)
+        near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
+        hint = f"Did you mean {' or '.join(near)}? " if near else ""
+        listed = ", ".join(valid) if valid else "none"
+        super().__init__(f"There is no {kind} called {name!r}. {hint}Known: {listed}.")
+        self.name = name
+        self.near = tuple(near)
+
+
+class RecipeError(UserError):
+    """A recipe that does not say what a recipe must say."""
+
+    def __init__(self, where: str, field: str, found: object, valid: str) -> None:
+        """Build the message.
+
+        Args:
+            where: The file, or "--set".
+            field: The dotted path of the field ("stream.tasks").
+            found: What stands there.
+            valid: What may stand there.
+        """
+        super().__init__(f"{where}: {field}: found {found!r}; {valid}.")
+        self.field = field
+
+
+class DataMissing(UserError):
+    """A data set that is not where it was looked for."""
+
+
+class OutputError(UserError):
+    """A place that cannot be written, or that already holds something."""
+
+
+class RecordError(UserError):
+    """A folder that is no run record, or a damaged one."""
+
+
+class PluginError(UserError):
+    """A plug-in that cannot be imported, or that defines nothing evermap knows."""
+
+
+class StrategyError(UserError):
+    """A strategy that raised or broke its contract while learning; names the strategy, the task and the unit."""
+
+    def __init__(self, strategy: str, task: str, unit: int, what: str) -> None:
+        """Build the message.
+
+        Args:
+            strategy: Its registered name.
+            task: The task it was learning.
+            unit: How many units it had done.
+            what: What happened.
+        """
+        super().__init__(f"Strategy {strategy!r} failed on task {task!r} in unit {unit}: {what}")
+        self.strategy = strategy
+        self.task = task
+        self.unit = unit
+
+
+class Diverged(StrategyError):
+    """A strategy whose loss or weights are no longer finite."""
+
+
+class NothingApplies(StrategyError):
+    """No strategy could learn the task."""
+
+    def __init__(self, task: str, reasons: dict[str, str]) -> None:
+        """Build the message.
+
+        Args:
+            task: The task that nothing could learn.
+            reasons: Why not, for every strategy.
+        """
+        said = "; ".join(f"{name}: {why}" for name, why in reasons.items()) or "no strategy is loaded"
+        super().__init__("any", task, 0, f"none of the strategies applies ({said})")
+
+
+class StoreError(EvermapError):
+    """The knowledge store cannot be read or written; says which entry and which task it concerns."""
+
+
+class BudgetError(UserError):
+    """A budget under which nothing can be done."""

@@ -1,0 +1,1 @@
+"""Reports: from the record of a run to tables, figures and HTML."""

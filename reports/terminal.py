@@ -1,0 +1,72 @@
+"""The summary of a run on a terminal: what each task was given and became, and the headline numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from . import units
+
+
+def overview(summary: Mapping[str, Any]) -> RenderableType:
+    """Draw a summary for a terminal of 80 columns or more.
+
+    Args:
+        summary: What `summary.summarise` gave.
+
+    Returns:
+        Two tables and what a reader must know.
+    """
+    run, totals = summary["run"], summary["totals"]
+    parts: list[RenderableType] = [_tasks(summary), _numbers(summary)]
+    kept = f"{units.size(totals['store_bytes'])} kept"
+    parts.append(Text(f"{units.flops(totals['flops'])}, {units.seconds(totals['seconds'])} CPU, {kept}", style="dim"))
+    notes = [f"{run['status'].capitalize()}: {run['status_note']}"] if run["status"] != "finished" else []
+    for task in summary["tasks"]:
+        notes += [f"Task {task['index'] + 1}: {warning}" for warning in task["warnings"]]
+    parts += [Text(units.plain(note), style="yellow") for note in [*notes, *summary["problems"]]]
+    return Group(*parts)
+
+
+def _tasks(summary: Mapping[str, Any]) -> Table:
+    table = _table()
+    table.add_column("", justify="right", style="dim", no_wrap=True)
+    table.add_column("task", ratio=3, no_wrap=True, overflow="ellipsis")
+    table.add_column("learned by", ratio=3, no_wrap=True, overflow="ellipsis", style="cyan")
+    for heading in ("learned", "final", "forgot"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("cost", justify="right", no_wrap=True, style="dim")
+    for task in summary["tasks"]:
+        strategy = units.plain(task["strategy"] or "not learned")
+        helped = task["helped_by"]
+        source = f" from {units.ranges([each + 1 for each in helped['tasks']])}" if helped else ""
+        table.add_row(
+            str(task["index"] + 1),
+            Text(units.plain(task["name"])),
+            Text(strategy + source),
+            *(units.score(task[key], task["regression"]) for key in ("accuracy", "final", "forgetting")),
+            units.flops(task["flops"]),
+        )
+    return table
+
+
+def _numbers(summary: Mapping[str, Any]) -> Table:
+    table = _table()
+    table.add_column("in all", no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True, style="bold")
+    table.add_column("", no_wrap=True, style="dim")
+    table.add_column("", ratio=1, style="dim")
+    for each in summary["headline"]:
+        missing = each["value"] is None
+        said = each["reason"] if missing else each["convention"].rpartition("; ")[2]
+        table.add_row(each["title"], each["text"], "" if missing else each["unit"], Text(units.plain(said)))
+    return table
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", expand=True)

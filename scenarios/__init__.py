@@ -1,0 +1,1 @@
+"""Scenarios: recipes, the run loop, its record and its measures."""

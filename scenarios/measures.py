@@ -1,0 +1,438 @@
+"""Measures an agent with Avalanche's own evaluation loop and metrics, and records the accuracy matrix beside them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..agent.answer import Answer
+from ..agent.events import Evaluated
+from ..agent.randomness import OwnRandomness
+from ..streams.stream import Stream, TestSet
+from ..streams.task import Task
+from ..streams.torchvision_guard import guard
+from .full_width import full_values, full_width
+from .matrix import AccuracyMatrix
+from .metrics import r_squared
+
+guard()  # before Avalanche, which imports torchvision
+from avalanche.benchmarks.scenarios import CLExperience, EagerCLStream  # noqa: E402
+from avalanche.evaluation import PluginMetric  # noqa: E402
+from avalanche.evaluation.metrics import (  # noqa: E402
+    accuracy_metrics,
+    bwt_metrics,
+    forgetting_metrics,
+    forward_transfer_metrics,
+    loss_metrics,
+)
+from avalanche.logging import BaseLogger  # noqa: E402
+from avalanche.models import MultiTaskModule  # noqa: E402
+from avalanche.training.plugins import EvaluationPlugin  # noqa: E402
+from avalanche.training.templates import SupervisedTemplate  # noqa: E402
+from avalanche.training.templates.base import BaseTemplate  # noqa: E402
+
+# Test sets are kept between evaluations up to this size, and built anew beyond it.
+KEPT_BYTES = 2**30
+
+
+class Answers(Protocol):
+    """What is measured: anything that answers. Called once per batch; nothing else of it is used or changed."""
+
+    def answer(self, x: Tensor, label: int | None) -> Answer:
+        """Answer for inputs of shape `(n, *input_shape)`; `label` is the task label where the setting gives one."""
+
+
+class Measures:
+    """Evaluates an agent over the whole test stream: row 0 before any learning, then after tasks.
+
+    Avalanche sees a strategy whose training does nothing (the agent has learned by itself) and whose model answers for
+    the agent; the protocol is the one under which its forgetting and transfer are right. A concept that comes back is
+    announced to Avalanche under an id that no test experience has, else it would forget the value of the first visit.
+
+    Regression runs through the same loop and gives the same rows, with R² in the place of accuracy. Avalanche's metrics
+    count right answers, so a stream that has regression tasks is evaluated without them, but for the loss of each test
+    set (squared error).
+    """
+
+    def __init__(self, stream: Stream, *, evaluate_every: int = 1, batch_size: int = 1024) -> None:
+        """Prepare the evaluation; nothing is built or asked yet.
+
+        Args:
+            stream: Whose test sets to use.
+            evaluate_every: Evaluate when so many tasks were learned since the last evaluation, and after the last task.
+            batch_size: Test samples per question; fixed, so that a resumed run asks the same questions.
+
+        Raises:
+            ValueError: If `evaluate_every` or `batch_size` is below 1.
+        """
+        if evaluate_every < 1 or batch_size < 1:
+            raise ValueError(f"evaluate_every is {evaluate_every} and batch_size {batch_size}; both must be at least 1")
+        self._stream, self._every = stream, evaluate_every
+        self._tests = _Tests(stream)
+        self._avalanche = _Evaluation.over(stream, self._tests, batch_size)
+        self._rows: list[tuple[float, ...]] = []
+        self._row_tasks: list[int | None] = []
+        self._learned_at: list[int | None] = [None] * len(stream.concepts)
+        self._given: list[tuple[int, str, float]] = []
+        self._announced = 0  # tasks that Avalanche was told of
+
+    def start(self, agent: Answers) -> Iterator[Evaluated]:
+        """Evaluate before any learning: row 0.
+
+        Raises:
+            ValueError: If a row was taken already.
+        """
+        if self._rows:
+            raise ValueError("row 0 can only be the first; these measures have rows already")
+        yield self._evaluate(agent, None)
+
+    def after(self, task: Task, agent: Answers) -> Iterator[Evaluated]:
+        """Evaluate after a task was learned, where it is time for it; all tasks up to it count as learned.
+
+        After a joint phase call it once, with the phase's last task.
+
+        Raises:
+            ValueError: If row 0 is not there yet, or the task was counted before.
+        """
+        if not self._rows:
+            raise ValueError("row 0 is missing: call start() before any learning")
+        if task.index < self._announced:
+            raise ValueError(f"task {task.index} is counted as learned already")
+        if task.index + 1 - self._announced >= self._every or task.index == len(self._stream) - 1:
+            yield self._evaluate(agent, task.index)
+
+    def restore(self, rows: Sequence[Evaluated], avalanche: Sequence[tuple[int, str, float]] = ()) -> None:
+        """Take up recorded rows: afterwards everything is as if they had been evaluated here.
+
+        The rows are fed through the same evaluation, with a model that gives exactly these accuracies.
+
+        Args:
+            rows: Every row so far, from row 0 on.
+            avalanche: Avalanche's values as they were recorded, which replace those of this replay; the loss cannot
+                be replayed, so it is left out where they are not given.
+
+        Raises:
+            ValueError: If rows were taken already, or the recorded ones do not fit the stream.
+        """
+        if self._rows:
+            raise ValueError("these measures have rows already")
+        names = tuple(concept.name for concept in self._stream.concepts)
+        for number, row in enumerate(rows):
+            if row.row != number or row.columns != names or (row.task is None) != (number == 0):
+                raise ValueError(f"recorded row {row.row} (after task {row.task}) is not row {number} of this stream")
+            self._learn_and_evaluate(row.values, row.task)
+        replayed = [value for value in self._given if not value[1].startswith("Loss")]
+        self._given = [value for value in avalanche if value[0] < len(rows)] if avalanche else replayed
+
+    def matrix(self) -> AccuracyMatrix:
+        """Return the rows so far."""
+        return AccuracyMatrix(
+            values=np.array(self._rows, dtype=np.float64).reshape(len(self._rows), len(self._stream.concepts)),
+            columns=tuple(concept.name for concept in self._stream.concepts),
+            row_tasks=tuple(self._row_tasks),
+            learned_at=tuple(self._learned_at),
+            class_sets=tuple(concept.classes for concept in self._stream.concepts),
+            own_labels=tuple(concept.own_labels for concept in self._stream.concepts),
+        )
+
+    def avalanche_values(self) -> list[tuple[int, str, float]]:
+        """Return (row, metric's name, value) as Avalanche gave them, in its order.
+
+        Its conventions differ from the papers' in places, and after returning tasks or skipped evaluations its numbers
+        can be wrong: `matrix` and `scenarios.metrics` are what a report is made from.
+        """
+        return list(self._given)
+
+    def _evaluate(self, agent: Answers, task: int | None) -> Evaluated:
+        began = time.process_time()
+        anchored = self._learn_and_evaluate(agent, task)
+        columns = tuple(concept.name for concept in self._stream.concepts)
+        samples = tuple(self._tests.size(c) for c in range(len(columns)))
+        given = self._stream.setting.label_when_asked
+        return Evaluated(
+            row=len(self._rows) - 1,
+            task=task,
+            values=self._rows[-1],
+            columns=columns,
+            samples=samples,
+            anchor_share=() if given else tuple(k / n for k, n in zip(anchored, samples, strict=True)),
+            seconds=time.process_time() - began,
+        )
+
+    def _learn_and_evaluate(self, agent: Answers | tuple[float, ...], task: int | None) -> list[int]:
+        """Tell Avalanche of the tasks learned since the last row, evaluate, and append the row.
+
+        Args:
+            agent: What answers, or the accuracies that are to come out.
+            task: The task after which the row is taken; None for row 0.
+
+        Returns:
+            How many answers the anchor gave, per column.
+        """
+        row = len(self._rows)
+        for i in range(self._announced, 0 if task is None else task + 1):
+            concept = self._stream.concept_of(i)
+            returns = self._learned_at[concept] is not None
+            # Avalanche compares ids with a test experience's id and the one before: those beyond mean "none of them".
+            self._avalanche.announce(len(self._stream.concepts) + i if returns else concept)
+            if not returns:
+                self._learned_at[concept] = row
+            self._announced = i + 1
+        # Avalanche draws from the global generators; a row must not depend on what was drawn before, nor change it.
+        with OwnRandomness(0).swapped_in():
+            accuracies, anchored, values = self._avalanche.evaluate(agent)
+        self._rows.append(accuracies)
+        self._row_tasks.append(task)
+        self._given.extend((row, name, value) for name, value in values.items())
+        return anchored
+
+
+class _Tests:
+    """The test sets, kept between evaluations as far as memory allows."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._kept: dict[int, TestSet] = {}
+        self._bytes = 0
+        self._sizes: dict[int, int] = {}
+
+    def __getitem__(self, concept: int) -> TestSet:
+        if concept in self._kept:
+            return self._kept[concept]
+        built = self._stream.test(concept)
+        if not len(built.y):
+            raise ValueError(f"the test set of {self._stream.concepts[concept].name!r} is empty")
+        if built.y.is_floating_point() and bool((built.y == built.y[0]).all()):
+            raise ValueError(
+                f"the test targets of {self._stream.concepts[concept].name!r} do not vary: R² is undefined"
+            )
+        self._sizes[concept] = len(built.y)
+        self._bytes += built.x.nbytes + built.y.nbytes
+        if self._bytes <= KEPT_BYTES:
+            self._kept[concept] = built
+        else:
+            self._bytes -= built.x.nbytes + built.y.nbytes
+        return built
+
+    def size(self, concept: int) -> int:
+        """Return the number of test samples of a concept that was built before."""
+        return self._sizes[concept]
+
+
+class _Row(PluginMetric):
+    """One row of the accuracy matrix, keyed by (stream, experience); Avalanche's own metrics know experiences only.
+
+    Real targets are those of a regression: what is predicted for them is kept until the test set is through.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reset()
+
+    def before_eval(self, strategy: Any) -> None:
+        self.reset()
+
+    def after_eval_iteration(self, strategy: Any) -> None:
+        key = (strategy.experience.origin_stream.name, strategy.experience.current_experience)
+        if strategy.mb_y.is_floating_point():
+            self._predicted.setdefault(key, []).append((strategy.mb_output, strategy.mb_y))
+            return
+        right = int((strategy.mb_output.argmax(dim=1) == strategy.mb_y).sum())
+        self._right[key] = self._right.get(key, 0) + right
+        self._asked[key] = self._asked.get(key, 0) + len(strategy.mb_y)
+
+    def result(self) -> dict[tuple[str, int], float]:
+        accuracies = {key: self._right[key] / asked for key, asked in self._asked.items()}
+        return accuracies | {key: _r_squared(batches) for key, batches in self._predicted.items()}
+
+    def reset(self) -> None:
+        self._right: dict[tuple[str, int], int] = {}
+        self._asked: dict[tuple[str, int], int] = {}
+        self._predicted: dict[tuple[str, int], list[tuple[Tensor, Tensor]]] = {}
+
+
+def _r_squared(batches: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """R² of (predictions, targets), batch by batch."""
+    predictions, targets = (torch.cat(part).numpy() for part in zip(*batches, strict=True))
+    measure = r_squared(predictions, targets)
+    if measure.value is None:
+        raise ValueError(f"R² is undefined: {measure.reason}")
+    return measure.value
+
+
+def _loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Negative log-likelihood of classes, squared error of real targets."""
+    if targets.is_floating_point():
+        return torch.nn.functional.mse_loss(outputs, targets.to(outputs.dtype))
+    return torch.nn.functional.nll_loss(outputs, targets)
+
+
+class _Given(BaseLogger):
+    """Avalanche's values as it gives them during one evaluation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.values: dict[str, float] = {}
+
+    def log_single_metric(self, name: str, value: Any, x_plot: int) -> None:
+        self.values[name] = float(value)
+
+
+class _Voice(MultiTaskModule):
+    """What Avalanche takes for the model: it answers for the agent."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+        # In a list, so that an agent which is a torch module does not become a part of this one, to be switched to
+        # evaluation and moved between devices with it.
+        self.speaks_for: list[Answers] = []
+        self.by_anchor: dict[int, int] = {}
+        self._concept = 0
+        self._among: tuple[int, ...] = ()  # the classes that a task label leaves open
+        self._mean: Tensor | None = None  # of the test targets; None where classes are asked for
+        self._guesses = torch.Generator()
+
+    def adaptation(self, experience: Any) -> None:
+        """Do nothing: the agent has learned by itself."""
+
+    def ask_about(self, concept: int, test: TestSet) -> None:
+        """Begin with a test set; what is guessed there is the same in every row."""
+        self._concept, self._among = concept, test.classes
+        self._mean = test.y.double().mean(dim=0) if test.y.is_floating_point() else None
+        self.by_anchor[concept] = 0
+        self._guesses.manual_seed(concept)
+
+    def forward(self, x: Tensor, task_labels: Tensor | None = None) -> Tensor:
+        """Return log-probabilities, shape `(n, width)`, or values; all `task_labels` of a test set are the same."""
+        label = None if task_labels is None else int(task_labels[0])
+        said = self.speaks_for[0].answer(x, label)
+        if len(said.by_anchor) != len(x):
+            raise ValueError(f"the agent was asked about {len(x)} inputs and gave {len(said.by_anchor)} answers")
+        self.by_anchor[self._concept] += int(said.by_anchor.sum())
+        if self._mean is not None:
+            return full_values(said, self._mean)
+        among = self._among if label is not None else tuple(range(self.width))
+        guess = torch.tensor(among)[torch.randint(len(among), (len(x),), generator=self._guesses)]
+        return full_width(said, self.width, guess, among)
+
+
+class _Evaluation(SupervisedTemplate):
+    """The strategy that Avalanche evaluates: its training does nothing, its batches are slices of whole tensors."""
+
+    def __init__(
+        self, *, tests: _Tests, row: _Row, given: _Given, test_stream: Any, counted: bool, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self._tests, self._row, self._given, self._test_stream = tests, row, given, test_stream
+        self._counted = counted  # whether all tests have right answers; else no metric here remembers earlier rows
+        self._prescribed: tuple[float, ...] | None = None
+        self._position = 0
+
+    @classmethod
+    def over(cls, stream: Stream, tests: _Tests, batch_size: int) -> _Evaluation:
+        """Build it with all of Avalanche's measures and our own row."""
+        experiences = []
+        for concept in stream.concepts:
+            experience: Any = CLExperience(current_experience=concept.index, origin_stream=None)
+            if concept.label is not None:
+                experience.task_label, experience.task_labels = concept.label, [concept.label]
+            experiences.append(experience)
+        row, given = _Row(), _Given()
+        counted = all(concept.kind == "classification" for concept in stream.concepts)
+        metrics = (
+            (
+                accuracy_metrics(experience=True, stream=True),
+                loss_metrics(experience=True, stream=True),
+                forgetting_metrics(experience=True, stream=True),
+                bwt_metrics(experience=True, stream=True),
+                forward_transfer_metrics(experience=True, stream=True),
+            )
+            if counted
+            else (loss_metrics(experience=True),)
+        )
+        return cls(
+            tests=tests,
+            row=row,
+            given=given,
+            test_stream=EagerCLStream("test", experiences),
+            model=_Voice(stream.n_classes),
+            optimizer=torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.0),  # asked for, never used
+            criterion=_loss,
+            eval_mb_size=batch_size,
+            counted=counted,
+            evaluator=EvaluationPlugin(*metrics, row, loggers=[given], collect_all=False),
+            eval_every=0,  # the forward-transfer metric asserts it; nothing is evaluated while `train` runs
+        )
+
+    def announce(self, experience: int) -> None:
+        """Let Avalanche know that the agent learned the experience of this id."""
+        self.train(CLExperience(current_experience=experience, origin_stream=None), eval_streams=[])
+
+    def evaluate(self, agent: Answers | tuple[float, ...]) -> tuple[tuple[float, ...], list[int], dict[str, float]]:
+        """Evaluate the whole test stream.
+
+        Args:
+            agent: What answers, or the accuracies that are to come out.
+
+        Returns:
+            Accuracy per concept, the number of answers from the anchor per concept, Avalanche's values by name.
+        """
+        if isinstance(agent, tuple) and not self._counted:
+            return agent, [0] * len(agent), {}
+        self._prescribed = agent if isinstance(agent, tuple) else None
+        self.model.speaks_for = [] if isinstance(agent, tuple) else [agent]
+        self._given.values = {}
+        try:
+            self.eval(self._test_stream)
+        finally:
+            self._prescribed, self.model.speaks_for = None, []
+        row = self._row.result()
+        concepts = range(len(self._test_stream))
+        accuracies = tuple(row[("test", c)] for c in concepts)
+        return accuracies, [self.model.by_anchor[c] for c in concepts], self._given.values
+
+    def _before_training_exp(self, **kwargs: Any) -> None:
+        BaseTemplate._before_training_exp(self, **kwargs)  # no data, no optimiser
+
+    def _train_exp(self, experience: Any, eval_streams: Any = None, **kwargs: Any) -> None:
+        """Do nothing: the agent has learned by itself."""
+
+    def eval_dataset_adaptation(self, **kwargs: Any) -> None:
+        """Do nothing: the data come from the stream's test sets."""
+
+    def make_eval_dataloader(self, **kwargs: Any) -> None:
+        """Cut the test set into batches."""
+        concept = self.experience.current_experience
+        test = self._tests[concept]
+        self.model.ask_about(concept, test)
+        self._position = 0
+        self.dataloader = self._batches(test)
+
+    def _batches(self, test: TestSet) -> Iterator[list[Tensor]]:
+        for start in range(0, len(test.y), self.eval_mb_size):
+            part = slice(start, start + self.eval_mb_size)
+            # A copy: a view would reach the whole test set, and an agent could write into it.
+            batch = [test.x[part].clone(), test.y[part]]
+            if test.label is not None:
+                batch.append(torch.full((len(batch[1]),), test.label))
+            yield batch
+
+    def forward(self) -> Tensor:
+        """Ask the agent, or give as many right answers as the prescribed accuracy says."""
+        if self._prescribed is None:
+            return super().forward()
+        concept, width = self.experience.current_experience, self.model.width
+        n, wanted = self._tests.size(concept), self._prescribed[concept]
+        right = round(wanted * n)
+        if right / n != wanted:
+            raise ValueError(f"an accuracy of {wanted} is not possible on the {n} test samples of column {concept}")
+        position = self._position + torch.arange(len(self.mb_y))
+        self._position += len(self.mb_y)
+        said = torch.where(position < right, self.mb_y, (self.mb_y + 1) % width)
+        return torch.nn.functional.one_hot(said, width).double().log_softmax(dim=1)

@@ -1,0 +1,83 @@
+"""One field of a recipe changed from the command line: `--set path=value`."""
+
+from __future__ import annotations
+
+import copy
+import re
+import tomllib
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import RecipeError
+
+WHERE = "--set"
+
+
+def override(data: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
+    """Change fields of a recipe before it is validated.
+
+    Args:
+        data: The recipe as read from its file; left as it is.
+        settings: Each "path=value": the path has dots (and positions in lists, from 0), the value is TOML; a text
+            without quotes is taken as it stands where it is no TOML ("agent.selector=fixed:finetune").
+
+    Returns:
+        The changed recipe.
+
+    Raises:
+        RecipeError: If one is not of this form, or its path leads through something that has no fields.
+    """
+    changed = copy.deepcopy(data)
+    for text in settings:
+        path, equals, written = text.partition("=")
+        pieces = path.strip().split(".")
+        if not equals or not all(pieces):
+            raise RecipeError(WHERE, path.strip() or "path", text, 'write path=value, as in "stream.test_share=0.5"')
+        _put(changed, pieces, parse(path.strip(), written.strip()))
+    return changed
+
+
+def parse(path: str, written: str) -> Any:
+    """Read a value.
+
+    Args:
+        path: The field it is for, for an error's sake.
+        written: A TOML value, or a bare word.
+
+    Returns:
+        The value.
+
+    Raises:
+        RecipeError: If it is neither.
+    """
+    try:
+        read = tomllib.loads(f"value = {written}")
+        if list(read) == ["value"]:
+            return read["value"]
+    except tomllib.TOMLDecodeError:
+        pass
+    # Quotes and brackets announce TOML: what begins with one and cannot be read is a slip, not a word.
+    if re.fullmatch(r"""[^\s"'\[{=#][^"\n=#]*""", written):
+        return written
+    raise RecipeError(WHERE, path, written, 'a TOML value is needed: 3, 0.5, true, "text", [1, 2] or {a = 1}')
+
+
+def _put(data: dict[str, Any], pieces: list[str], value: Any) -> None:
+    here: Any = data
+    for depth, piece in enumerate(pieces):
+        last = depth == len(pieces) - 1
+        if isinstance(here, list):
+            if not piece.isdecimal() or int(piece) >= len(here):
+                path = ".".join(pieces[: depth + 1])
+                raise RecipeError(WHERE, path, piece, f"a position from 0 to {len(here) - 1} is needed")
+            key: Any = int(piece)
+        elif isinstance(here, dict):
+            key = piece
+            if not last:
+                here.setdefault(key, {})
+        else:
+            raise RecipeError(WHERE, ".".join(pieces[:depth]), here, f"it is a value and has no field {piece!r}")
+        if last:
+            here[key] = value
+        else:
+            here = here[key]

@@ -1,0 +1,222 @@
+"""A scenario: a named, validated, immutable recipe of stream, agent, budget and seed."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli_w
+from pydantic import Field, ValidationError, field_validator
+
+from .. import registry
+from ..errors import RecipeError, UnknownName, UserError
+from ..streams.layouts import check_setting
+from ..streams.plan import plan
+from ..streams.source import make_source
+from ..streams.spec import Count, Share, Spec, StreamSpec, TomlValue
+from .explain import explain
+from .override import WHERE, override
+
+LIBRARY = Path(__file__).parent / "library"
+
+
+class AgentSpec(Spec):
+    """Who learns."""
+
+    selector: str = "probe"
+    """Who chooses how a task is learned: a registered selector, or "fixed:NAME" for one strategy throughout."""
+    encoder: str = "mlp"
+    """Registered name of the network that is trained."""
+    encoder_settings: dict[str, TomlValue] = Field(default_factory=dict)
+    """Settings of the encoder, as it documents them."""
+    stem: Literal["none", "patches"] = "none"
+    """Fixed front end under every encoder: "none", or "patches" (filters taken from the first task's images)."""
+    sharing: Literal["versions", "in-place"] = "versions"
+    """"versions": stored weights are never written again; "in-place": heads of earlier tasks read the newest ones."""
+    held_out: Share = 0.2
+    """Share of the support set that scores what is being learned, where a task brings no query part."""
+    episode_memory: Annotated[int, Field(ge=0)] = 0
+    """Tasks whose samples are kept for meta-training, the newest ones; 0 for none. Counted in the bytes kept."""
+    anchor: Literal["random", "raw", "none"] = "random"
+    """What the statistics that answer without a task label are kept of: "random" features, or the "raw" input; "none"
+    keeps none, which saves time where the label of every task that was learned is given."""
+    anchor_features: Count = 512
+    """Number of random features of the anchor."""
+
+
+class BudgetSpec(Spec):
+    """What may be spent on every task, the same for every agent: training, probing, trying, consolidating."""
+
+    scratch: Annotated[float, Field(gt=0)] = 1.0
+    """Multiple of the FLOPs that the strategy "scratch" takes on the task."""
+    flops: Annotated[float, Field(gt=0)] | None = None
+    """FLOPs per task; replaces `scratch` where given."""
+    probe: Share = 0.1
+    """Largest share for measuring what stored encoders are worth."""
+    consolidate: Share = 0.0
+    """Largest share for work after a task (meta-training, merging)."""
+
+
+class Scenario(Spec):
+    """Everything that decides a run."""
+
+    name: Annotated[str, Field(min_length=1)]
+    """Name; the file's where left out."""
+    description: str = ""
+    """What happens in it, in plain words."""
+    shows: str = ""
+    """What it is meant to show."""
+    expected: str = ""
+    """The strategy expected to win, and why; a hypothesis."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Decides everything that is drawn."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where networks learn."""
+    evaluate_every: Count = 1
+    """Tasks between two rows of the accuracy matrix."""
+    stream: StreamSpec
+    """What arrives; `layout` says which further fields there are."""
+    agent: AgentSpec = AgentSpec()
+    """Who learns."""
+    budget: BudgetSpec = BudgetSpec()
+    """What may be spent on every task."""
+    strategies: dict[str, dict[str, TomlValue]] = Field(default_factory=dict)
+    """Settings of strategies, by their registered names."""
+
+    @field_validator("name")
+    @classmethod
+    def _one_line(cls, name: str) -> str:
+        if not name.isprintable():
+            raise ValueError("it must be one line of printable text")
+        return name
+
+
+def load_scenario(
+    name_or_path: str | Path, overrides: Sequence[str] = (), data_root: Path | None = None, check_names: bool = True
+) -> Scenario:
+    """Read a recipe, change what is to be changed, and check it as far as that is possible without loading data.
+
+    Args:
+        name_or_path: Name of a scenario of the library, or a path to a TOML file.
+        overrides: Changes, each "path=value" (see `override`).
+        data_root: Folder that holds the user's data sets; None where none was given.
+        check_names: Whether selectors, encoders, strategies and sources must be registered, and sizes must fit; False
+            reads the recipe of a record whose plug-ins are not here.
+
+    Returns:
+        The recipe.
+
+    Raises:
+        UnknownName: If the library has no such scenario.
+        UserError: If the file cannot be read.
+        RecipeError: If something in it is wrong; names the file (or "--set"), the field, and what is valid.
+    """
+    path = _find(name_or_path)
+    data = _read(path)
+    data.setdefault("name", path.stem)
+    where = str(name_or_path)
+    scenario = _checked(data, where, data_root, check_names)
+    if overrides:
+        scenario = _checked(override(data, overrides), WHERE, data_root, check_names)
+    return scenario
+
+
+def library() -> dict[str, str]:
+    """List the scenarios that come with evermap.
+
+    Returns:
+        Name to description, sorted by name.
+    """
+    return {path.stem: str(_read(path)["description"]) for path in sorted(LIBRARY.glob("*.toml"))}
+
+
+def to_toml(scenario: Scenario) -> str:
+    """Write a recipe with every default written out.
+
+    Fields that are None ("no limit", "not given") are left out: TOML has no word for them, and None is their default.
+
+    Args:
+        scenario: The recipe.
+
+    Returns:
+        TOML that loads back to an equal recipe.
+    """
+    return tomli_w.dumps(scenario.model_dump(mode="json", exclude_none=True))
+
+
+def recipe_hash(scenario: Scenario) -> str:
+    """Hash what decides a run's results: everything but name, description and expectations.
+
+    Args:
+        scenario: The recipe.
+
+    Returns:
+        SHA-256, in hexadecimal.
+    """
+    words = {"name", "description", "shows", "expected"}
+    data = scenario.model_dump(mode="json", exclude_none=True, exclude=words)
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+
+def _find(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path)
+    named = LIBRARY / f"{name_or_path}.toml"
+    if isinstance(name_or_path, str) and path.name == name_or_path and named.is_file():
+        return named
+    if path.suffix == ".toml" or len(path.parts) > 1 or path.is_file():
+        return path
+    raise UnknownName("scenario", str(name_or_path), library())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such scenario file.") from None
+    except OSError as error:
+        raise UserError(f"{path}: the scenario file cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: the scenario file is not UTF-8 text (byte {error.start}).") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(str(path), "syntax", str(error), "the file must be valid TOML") from None
+
+
+def _checked(data: dict[str, Any], where: str, data_root: Path | None, check_names: bool) -> Scenario:
+    """Validate: first the fields, then the registered names, then the sizes."""
+    try:
+        # As JSON, so that being strict about types still lets a list stand for a tuple.
+        scenario = Scenario.model_validate_json(json.dumps(data, default=str), strict=True)
+    except ValidationError as error:
+        raise explain(error, Scenario, where) from None
+    check_setting(scenario.stream, where)
+    if scenario.agent.anchor == "none" and not scenario.stream.setting.label_when_asked:
+        valid = f"a {scenario.stream.setting.value} stream gives no task label, so statistics answer: random or raw"
+        raise RecipeError(where, "agent.anchor", "none", valid)
+    budget = scenario.budget
+    if budget.probe + budget.consolidate >= 1:
+        found = budget.probe + budget.consolidate
+        raise RecipeError(where, "budget.consolidate", found, "probe and consolidate together must be below 1")
+    if check_names:
+        _check_names(scenario, where)
+        sizes = make_source(scenario.stream.source, scenario.stream.source_settings, where).sizes(data_root)
+        if sizes is not None:
+            plan(scenario.stream, scenario.seed, sizes, where)
+    return scenario
+
+
+def _check_names(scenario: Scenario, where: str) -> None:
+    selector, colon, strategy = scenario.agent.selector.partition(":")
+    wanted = [("selector", selector, "agent.selector"), ("encoder", scenario.agent.encoder, "agent.encoder")]
+    wanted += [("strategy", strategy, "agent.selector")] if colon else []
+    wanted += [("strategy", name, f"strategies.{name}") for name in scenario.strategies]
+    for kind, name, field in wanted:
+        known = list(registry.registered(kind))
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean {near[0]!r}?)" if near else ""
+            raise RecipeError(where, field, name, f"there is no such {kind}{hint}; known are {', '.join(known)}")

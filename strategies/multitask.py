@@ -1,0 +1,148 @@
+"""Joint training: tasks that arrive together share one encoder, each with a head of its own (Caruana 1997).
+
+Their losses are summed with equal weights, weights by hand, or weights learned from the tasks' uncertainty (Kendall
+2018, arXiv 1705.07115). A later task adds a head to the encoder that they left.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from ..agent.known import Known, Source
+from ..agent.model import LinearHead, Model
+from ..agent.settings import setting
+from ..agent.strategy import Strategy
+from ..errors import RecipeError, StrategyError
+from ..streams.task import Task
+from .training import Sgd, batches, descend, optimiser, task_loss, train
+
+
+class MultiTask(Strategy):
+    """Trains one encoder and one head per task on a weighted sum of losses; a later task adds a head."""
+
+    name: ClassVar[str] = "multitask"
+    joint: ClassVar[bool] = True
+    continues_source: ClassVar[bool] = True
+
+    @dataclass(frozen=True)
+    class Settings(Sgd):
+        """How tasks that arrive together are trained, and how a later one is added."""
+
+        weights: Literal["equal", "uncertainty"] | tuple[float, ...] = setting(
+            "equal",
+            "Weights of the losses: `equal`, learned from `uncertainty`, or numbers in the order of the tasks "
+            "(only their ratio counts).",
+        )
+        head_first: float = setting(
+            0.2, "Share of a later task's steps in which its head alone is trained.", "share of steps"
+        )
+        later: Literal["fine-tune", "frozen"] = setting(
+            "fine-tune", "What a later task does to the encoder: trains it after its head, or leaves it as it is."
+        )
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if not 0 <= self.head_first <= 1:
+                raise RecipeError("strategies.multitask", "head_first", self.head_first, "must be between 0 and 1")
+            if isinstance(self.weights, tuple):
+                good = all(math.isfinite(w) and w >= 0 for w in self.weights) and sum(self.weights) > 0
+                if not good:
+                    raise RecipeError(
+                        "strategies.multitask",
+                        "weights",
+                        self.weights,
+                        "numbers must be 0 or greater, and one of them greater than 0",
+                    )
+
+    def applies(self, task: Task, known: Known) -> str | None:
+        """Needs to have learned the task together with others, or a stored encoder that it left."""
+        if self._learned_it(known) or _left(known):
+            return None
+        if known.sources or not known.others:
+            return "the task came alone, and the store holds no encoder of tasks that were learned together"
+        return f"the task came alone, and no stored encoder takes inputs of shape {task.input_shape}"
+
+    def sources(self, task: Task, known: Known) -> Sequence[Source]:
+        """Encoders that joint training left; none for a task that was part of it."""
+        return () if self._learned_it(known) else _left(known)
+
+    def learn(self, task: Task, known: Known, rng: torch.Generator) -> Iterator[Model]:
+        """Give what the task has from joint training; else train a new head on what that left, then both."""
+        if known.joint is not None and self._learned_it(known):
+            yield known.joint[1]()
+            return
+        source = min(_left(known), key=lambda each: each.id != known.chosen)
+        model, steps = source.copy(head_for=task, rng=rng), self.settings.steps
+        first = steps if self.settings.later == "frozen" else round(self.settings.head_first * steps)
+        model.encoder.requires_grad_(False)
+        yield from train(model, task, self.settings, rng, first)
+        model.encoder.requires_grad_(True)
+        yield from train(model, task, self.settings, rng, steps - first)
+
+    def learn_jointly(self, tasks: Sequence[Task], known: Known, rng: torch.Generator) -> Iterator[Sequence[Model]]:
+        """Train a fresh encoder with one head per task; one unit is a gradient step on one batch of every task."""
+        s = self.settings
+        self._check(tasks)
+        encoder = known.fresh(tasks[0], rng).encoder
+        models = [
+            Model(encoder, LinearHead(encoder.feature_size, task.outputs, rng)).to(task.support.x.device)
+            for task in tasks
+        ]
+        regression = torch.tensor([task.kind == "regression" for task in tasks])
+        log_variances = nn.Parameter(torch.zeros(len(tasks)), requires_grad=s.weights == "uncertainty")
+        by_hand = s.weights if isinstance(s.weights, tuple) else (1.0,) * len(tasks)
+        weights = torch.tensor(by_hand) / sum(by_hand)
+        heads = [p for model in models for p in model.head.parameters()]
+        step = optimiser([*encoder.parameters(), *heads], s)
+        if log_variances.requires_grad:
+            step.add_param_group({"params": [log_variances], "weight_decay": 0.0})
+        for model in models:
+            model.train()
+        feeds = [batches(task.support, s.batch_size, rng, s.shuffle) for task in tasks]
+        for drawn in itertools.islice(zip(*feeds, strict=True), s.steps):
+            each = [task_loss(m(x), y, task) for m, (x, y), task in zip(models, drawn, tasks, strict=True)]
+            losses = torch.stack(each).cpu()  # the weights are few: they stay there on every device
+            if log_variances.requires_grad:
+                descend(uncertainty_weighted(losses, log_variances, regression), step)
+            else:
+                descend((weights * losses).sum(), step)
+            yield models
+
+    def _learned_it(self, known: Known) -> bool:
+        return known.joint is not None and known.joint[0] == self.name
+
+    def _check(self, tasks: Sequence[Task]) -> None:
+        weights = self.settings.weights
+        if isinstance(weights, tuple) and len(weights) != len(tasks):
+            names = ", ".join(task.name for task in tasks)
+            what = f"strategies.multitask.weights has {len(weights)} numbers; {len(tasks)} tasks arrived together"
+            raise StrategyError(self.name, names, 0, what)
+
+
+def uncertainty_weighted(losses: Tensor, log_variances: Tensor, regression: Tensor) -> Tensor:
+    """Return the sum of losses weighted by the tasks' uncertainty (Kendall 2018, eqs. 7 and 10).
+
+    With s = log σ² a cross-entropy L counts as exp(−s) L + s/2, a squared error as exp(−s) L/2 + s/2: the loss whose
+    noise σ² is greater counts less.
+
+    Args:
+        losses: One per task, shape `(tasks,)`.
+        log_variances: s, shape `(tasks,)`.
+        regression: Whether a loss is a squared error, bool, shape `(tasks,)`.
+
+    Returns:
+        A scalar.
+    """
+    factor = 1 - 0.5 * regression.to(losses.dtype)
+    return (factor * torch.exp(-log_variances) * losses + 0.5 * log_variances).sum()
+
+
+def _left(known: Known) -> tuple[Source, ...]:
+    return tuple(source for source in known.sources if source.made_by == MultiTask.name)

@@ -1,0 +1,293 @@
+"""The command line as a user types it."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import evermap
+from evermap import registry
+from evermap.cli import app, main
+
+HEAVY = ("torch", "avalanche", "numpy", "pydantic", "importlib.metadata", "jinja2", "matplotlib")
+ROOT = Path(evermap.__file__).parent
+TINY = """
+description = "Two pairs of digits."
+[stream]
+layout = "split"
+test_per_class = 10
+train_per_class = 12
+class_order = [0, 1, 2, 3]
+classes_per_task = 2
+[agent]
+selector = "fixed:prototype"
+encoder = "mlp"
+"""
+PLUGIN = '''
+from evermap.strategies.scratch import Scratch
+
+class Mine(Scratch):
+    """A strategy of my own."""
+    name = "mine"
+
+    def learn(self, task, known, rng):
+        if task.index == 1:
+            raise RuntimeError("the \\x1b[31mdog[/red] ate it")
+        yield from super().learn(task, known, rng)
+'''
+
+
+@pytest.fixture(autouse=True)
+def _away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every test runs in a folder of its own, and plug-ins are forgotten after it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("EVERMAP_DEBUG", raising=False)
+    Path("tiny.toml").write_text(TINY)
+    Path("mine.py").write_text(PLUGIN)
+    before = {kind: dict(found) for kind, found in registry._from_files.items()}
+    yield
+    for kind, found in before.items():
+        registry._from_files[kind] = found
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["run", "--help"], ["--version"], ["list", "-h"]])
+def test_help_answers_at_once(arguments: list[str]) -> None:
+    code = (
+        "import sys; from evermap.cli import main; code = main(sys.argv[1:]);"
+        f"loaded = [name for name in {HEAVY!r} if name in sys.modules];"
+        "print('LOADED', loaded, code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "LOADED [] 0"
+    assert done.stderr == ""
+
+
+def test_every_command_option_and_argument_has_help() -> None:
+    import typer.main
+
+    group: Any = typer.main.get_command(app)
+    assert set(group.commands) == {"run", "list", "show", "report"}
+    for command in group.commands.values():
+        assert command.help
+        for parameter in command.params:
+            assert parameter.help, f"{command.name} {parameter.name}"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"evermap {evermap.__version__}\n"
+
+
+def test_run_ends_with_the_path_of_the_report(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "tiny.toml", "--seed", "3", "--out", "here"]) == 0
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == "here/report.html"
+    assert "[task 2/2]" in said.out
+    assert "Average accuracy" in said.out
+    assert said.err == ""
+    for file in ("report.html", "summary.json", "manifest.json", "scenario.toml", "events.jsonl", "matrix.csv"):
+        assert (Path("here") / file).stat().st_size
+    manifest = json.loads(Path("here/manifest.json").read_text())
+    assert (manifest["seed"], manifest["status"]) == (3, "finished")
+    # The command that the report gives makes the same run again.
+    assert manifest["command"] == ["evermap", "run", "here/scenario.toml"]
+    assert main([*manifest["command"][1:], "--out", "again"]) == 0
+    assert Path("again/matrix.csv").read_bytes() == Path("here/matrix.csv").read_bytes()
+
+
+def test_run_makes_a_folder_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "tiny.toml"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert re.fullmatch(r"runs/tiny_fixed-prototype_seed0_\d{8}-\d{6}/report\.html", last)
+    assert Path(last).is_file()
+
+
+def test_run_as_json_prints_json_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--json", "--set", "seed=4", "--selector", "fixed:scratch", "--out", "here"]
+    assert main(["run", "tiny.toml", *options]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    events = [json.loads(line) for line in said.out.splitlines()]
+    assert [event["event"] for event in events][:2] == ["Evaluated", "TaskStarted"]
+    assert events[-1]["event"] == "Summary"
+    assert events[-1]["report"] == "here/report.html"
+    assert events[-1]["run"]["seed"] == 4
+    assert {event["strategy"] for event in events if event["event"] == "Learned"} == {"scratch"}
+
+
+def test_report_is_made_again_from_the_record(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "tiny.toml", "--out", "here"]) == 0
+    first = {name: (Path("here") / name).read_bytes() for name in ("report.html", "summary.json")}
+    for name in first:
+        (Path("here") / name).unlink()
+    capsys.readouterr()
+    assert main(["report", "here"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "here/report.html"
+    assert {name: (Path("here") / name).read_bytes() for name in first} == first
+    assert main(["report", "here", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == json.loads(first["summary.json"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run", "dmeo"], "There is no scenario called 'dmeo'. Did you mean demo?"),
+        (["run", "none.toml"], "none.toml: there is no such scenario file."),
+        (["run", "tiny.toml", "--set", "stream.sauce=1"], "stream.sauce: found 1"),
+        (["run", "tiny.toml", "--selector", "fixed:finetnue"], "did you mean 'finetune'?"),
+        (["run", "tiny.toml", "--plugin", "none.py"], "none.py: there is no such file."),
+        (["run", "tiny.toml", "--selector", "fixed:finetnue", "--out", "new"], "did you mean 'finetune'?"),
+        (["run", "tiny.toml", "--device", "cuda", "--out", "new"], "--device cuda: torch finds no CUDA device here"),
+        (["run", "tiny.toml", "--out", "."], "--out .: this folder is not empty"),
+        (["show", "finetnue"], "Did you mean finetune?"),
+        (["report", "none"], "none: there is no such folder"),
+    ],
+)
+def test_a_users_mistake_is_one_message_and_exit_code_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "cuda" in arguments:
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    before = sorted(Path().rglob("*"))
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert "Traceback" not in err
+    assert out == ""
+    assert sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize("arguments", [["run"], ["frobnicate"], ["run", "tiny.toml", "--seed", "x"], ["list", "stuff"]])
+def test_what_cannot_be_parsed_is_a_users_mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert "Usage: evermap" in err
+    assert "Traceback" not in out + err
+
+
+def test_a_folder_that_cannot_be_written_is_found_before_learning(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evermap.scenarios.run.run", lambda *_, **__: pytest.fail("it began"))
+    assert main(["run", "tiny.toml", "--out", "/proc/nowhere"]) == 2
+    assert "--out /proc/nowhere: cannot be written" in capsys.readouterr().err
+
+
+def test_a_strategy_that_fails_is_named_and_the_record_up_to_there_is_reported(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = main(["run", "tiny.toml", "--plugin", "mine.py", "--selector", "fixed:mine", "--out", "here"])
+    out, err = capsys.readouterr()
+    assert code == 2
+    assert "Kept: 1 of 2 tasks; here/report.html reports them." in err
+    assert "Strategy 'mine' failed on task" in err.splitlines()[-1]
+    assert "ate it" in err
+    assert "\x1b" not in out + err
+    assert "Traceback" not in err
+    assert json.loads(Path("here/manifest.json").read_text())["status"] == "failed"
+    assert "Failed." in Path("here/report.html").read_text()
+
+
+def test_a_fault_of_ours_is_exit_code_1_and_debug_shows_where(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("by [b]zero[/b]")
+
+    monkeypatch.setattr("evermap.reports.report.report", broken)
+    assert main(["report", "here"]) == 1
+    err = capsys.readouterr().err
+    assert err.splitlines()[0] == "evermap: ZeroDivisionError: by [b]zero[/b]"
+    assert "--debug shows where" in err
+    assert "Traceback" not in err
+    assert main(["report", "here", "--debug"]) == 1
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+    monkeypatch.setenv("EVERMAP_DEBUG", "1")
+    assert main(["report", "here"]) == 1
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_cleanly_and_says_what_was_kept() -> None:
+    """In a process of its own: what a library prints while it is imported would stand among the JSON."""
+    many = ["--set", "stream.classes_per_task=2", "--set", "stream.class_order=[0,1,2,3,4,5,6,7,8,9]"]
+    options = [*many, "--selector", "fixed:scratch", "--out", "here", "--json"]
+    command = [sys.executable, "-m", "evermap", "run", "tiny.toml", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        for line in run.stdout:
+            event = json.loads(line)
+            if (event["event"], event.get("task")) == ("Evaluated", 1):
+                break
+        run.send_signal(signal.SIGINT)
+        out, err = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert re.fullmatch(r"evermap: interrupted\. Kept: [234] of 5 tasks; here/report\.html reports them\.\n", err)
+    assert json.loads(out.splitlines()[-1])["run"]["status"] == "interrupted"
+    assert json.loads(Path("here/manifest.json").read_text())["status"] == "interrupted"
+
+
+def test_list_names_everything_with_a_line_and_an_origin(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--json", "--plugin", "mine.py"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == ["scenarios", "strategies", "selectors", "encoders", "sources"]
+    mine = next(each for each in found["strategies"] if each["name"] == "mine")
+    assert mine == {"kind": "strategy", "name": "mine", "description": "A strategy of my own.", "origin": "mine.py"}
+    assert {"scratch", "finetune", "prototype", "reuse"} <= {each["name"] for each in found["strategies"]}
+    for rows in found.values():
+        assert all(each["description"] and each["origin"] for each in rows)
+    assert main(["list", "strategies"]) == 0
+    said = capsys.readouterr().out
+    assert "scratch" in said
+    assert "Selectors" not in said
+
+
+def test_list_goes_on_where_a_plugin_cannot_be_imported(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise evermap.errors.PluginError("strategy 'x' cannot be imported: [boom]")
+
+    monkeypatch.setattr(registry.Registered, "load", broken)
+    assert main(["list", "strategies"]) == 0
+    assert "cannot be imported: [boom]" in capsys.readouterr().out
+
+
+def test_show_a_scenario_with_its_stream(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "tiny.toml"]) == 0
+    said = capsys.readouterr().out
+    assert "Two pairs of digits." in said
+    assert "Stream: 2 tasks" in said
+    assert re.search(r"1 +\S.* 0 1 +24", said)
+    assert re.search(r"agent\.selector +fixed:prototype", said)
+
+
+@pytest.mark.parametrize("name", ["finetune", "scratch", "probe", "mlp", "digits"])
+def test_show_what_can_be_set(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", name]) == 0
+    assert main(["show", name, "--json"]) == 0
+    said = capsys.readouterr().out
+    (page,) = json.loads(said[said.index("[\n") :])
+    assert page["description"]
+    for each in page["settings"]:
+        assert each["help"], each["name"]
+        assert each["name"] in said
+
+
+def test_every_name_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--json"]) == 0
+    for rows in json.loads(capsys.readouterr().out).values():
+        for each in rows:
+            assert main(["show", each["name"]]) == 0
+            assert each["name"] in capsys.readouterr().out
+
+
+def test_the_checkout_runs_without_being_installed_as_a_script() -> None:
+    done = subprocess.run([sys.executable, ROOT / "cli.py", "--version"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"evermap {evermap.__version__}\n", "")

@@ -17,7 +17,7 @@ from .holdout import hold_out
 from .known import Known
 from .library import Library
 from .model import Model
-from .probe import probe, sample
+from .probe import price, probe, sample
 from .selector import Option
 from .strategy import Strategy
 from .workbench import Workbench
@@ -135,14 +135,14 @@ class Layout:
         ]
         candidates = [known.fixed[0], *others[:MOST_CANDIDATES], *known.fixed[1:]]
         share = self._settings.probe_share * ledger.limit
-        samples = sample(view, share / len(candidates), generator(self._settings.seed, view.index, "probe"))
+        with ledger.counting("profile"):
+            prices = [price(source, view) for source in candidates]
+        left = share - ledger.flops.get("profile", 0.0)
+        samples = sample(view, prices, left, generator(self._settings.seed, view.index, "probe"))
         scores: dict[str, ProbeScore] = {}
-        dearest = 0.0
-        for source in candidates:
-            spent = ledger.spent
-            if len(samples) < 2 or (scores and ledger.flops.get("profile", 0.0) + dearest > share):
-                break
+        for source, each in zip(candidates, prices, strict=True) if len(samples) > 1 else ():
+            if scores and ledger.flops.get("profile", 0.0) + each.of(len(samples)) > share:
+                continue
             with ledger.counting("profile"):
                 scores[source.id] = probe(source, view, samples)
-            dearest = max(dearest, ledger.spent - spent)
         return self._library.ranked(known, scores)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
 import torch
+from torch import Tensor
 
 from ..streams.task import Samples, Task
-from .arm import outputs_of
-from .budget import charge
+from .arm import BATCH
+from .budget import charge, counted
 from .closed_form import knn_leave_one_out, match_labels, ncm_leave_one_out, one_hot, ridge
 from .encoder import Encoder
+from .entries import TaskRecord
 from .events import ProbeScore
 from .known import Source
 from .model import Model
@@ -20,21 +25,68 @@ FEWEST_SAMPLES = 20
 FEWEST_TO_RECOGNISE = 10
 
 
-def sample(task: Task, flops: float, rng: torch.Generator) -> Samples:
+@torch.no_grad()
+def features_of(encoder: Encoder, x: Tensor) -> Tensor:
+    """Encode inputs, shape `(n, *input_shape)`, in evaluation mode, as features of shape `(n, feature_size)`."""
+    encoder.eval()
+    return torch.cat([encoder(some) for some in x.split(BATCH)])
+
+
+@dataclass(frozen=True)
+class Price:
+    """What it takes to probe a representation, but for its stored heads.
+
+    Attributes:
+        once: FLOPs of encoding one sample.
+        features: Number of features, d.
+        outputs: Number of outputs of the task, c.
+    """
+
+    once: float
+    features: int
+    outputs: int
+
+    def of(self, n: int) -> float:
+        """Tell what n samples take.
+
+        Args:
+            n: Number of samples.
+
+        Returns:
+            FLOPs. With m = min(n, d): n passes; for ridge 9 m³ + 2 n d m (twice that where d < n) and, for its six
+            penalties, 14 n m c + 12 n m; for neighbours 2 n² d; for means and weights 6 n d c.
+        """
+        d, c, m = self.features, self.outputs, min(n, self.features)
+        ridge_flops = 9 * m**3 + (2 if d > n else 4) * n * d * m + n * m * (14 * c + 12)
+        return n * self.once + ridge_flops + 2 * n * n * d + 6 * n * d * c
+
+
+def price(source: Source, task: Task) -> Price:
+    """Price a representation by encoding one sample of a task's support set.
+
+    Args:
+        source: The representation.
+        task: The task.
+    """
+    features, once = counted(lambda: features_of(source.encoder(), task.support.x[:1]))
+    return Price(once, features.shape[1], task.outputs)
+
+
+def sample(task: Task, prices: Sequence[Price], flops: float, rng: torch.Generator) -> Samples:
     """Draw the support samples that are probed: class by class in turn, so that none is left out.
 
     Args:
         task: The task.
-        flops: What one candidate may cost; for n samples of d features about 12 n³ for the decomposition and 4 n² d for
-            the products (see `budget`), where d is taken to be the size of an input.
+        prices: Prices of all representations that are to be probed on them.
+        flops: What that may cost.
         rng: Draws them.
 
     Returns:
-        All of them, where that is not too dear and they are not more than `MOST_SAMPLES`.
+        As many as can be paid, at least `FEWEST_SAMPLES` and at most `MOST_SAMPLES`, if there are so many.
     """
     n = len(task.support)
-    width, most = task.support.x[0].numel(), min(n, MOST_SAMPLES)
-    while most > FEWEST_SAMPLES and 12 * most**3 + 4 * most**2 * width > flops:
+    most, fewest = min(n, MOST_SAMPLES), min(n, FEWEST_SAMPLES)
+    while most > fewest and sum(each.of(most) for each in prices) > flops:
         most -= 1
     if n <= most:
         return task.support
@@ -47,14 +99,6 @@ def sample(task: Task, flops: float, rng: torch.Generator) -> Samples:
             turn[mine] = torch.arange(int(mine.sum()))
         order = order[torch.sort(turn, stable=True).indices]
     return task.support.pick(order[:most].sort().values.to(task.support.x.device))
-
-
-@torch.no_grad()
-def features_of(encoder: Encoder, x: torch.Tensor) -> torch.Tensor:
-    """Encode inputs, shape `(n, *input_shape)`, in evaluation mode, as features of shape `(n, feature_size)`."""
-    encoder.eval()
-    features: torch.Tensor = encoder(x)
-    return features
 
 
 @torch.no_grad()
@@ -79,32 +123,54 @@ def probe(source: Source, task: Task, samples: Samples) -> ProbeScore:
         ridge_mse=fit.loo_mse,
         ncm=ncm_leave_one_out(features, y, classes),
         knn=knn_leave_one_out(features, y, classes),
-        reuse=_reuse(source, task, samples),
+        reuse=_reuse(source, task, samples, features),
         ridge=float((fit.loo.argmax(dim=1) == y).float().mean()),
     )
 
 
-def _reuse(source: Source, task: Task, samples: Samples) -> float | None:
+def _reuse(source: Source, task: Task, samples: Samples, features: Tensor) -> float | None:
     """Accuracy of the best stored head of an encoder, as it is, after matching labels."""
-    found = [matched(source.model(record), task, samples) for record in source.tasks if record.kind == task.kind]
-    scores = [accuracy for fit in found if fit is not None for _, accuracy in [fit]]
-    return max(scores, default=None)
+    said = (said for _, _, said in answers(source, task, samples.x, features))
+    return max((matched(each, samples.y, task.outputs)[1] for each in said), default=None)
 
 
-def matched(model: Model, task: Task, samples: Samples) -> tuple[list[int], float] | None:
+@torch.no_grad()
+def answers(
+    source: Source, task: Task, x: Tensor, features: Tensor | None = None
+) -> Iterator[tuple[TaskRecord, Model, Tensor]]:
+    """Ask every model that stands on a representation; an encoder that several have in common runs once.
+
+    Args:
+        source: The representation.
+        task: The task: models of its kind with at least as many outputs are asked.
+        x: Inputs, shape `(n, *input_shape)`.
+        features: What the representation makes of them, where that is known already.
+
+    Yields:
+        A model's record, the model (a fresh copy), and its outputs, shape `(n, outputs)`.
+    """
+    encoded: dict[str | None, Tensor] = {} if features is None else {source.id: features}
+    for record in source.tasks:
+        if record.kind == task.kind and len(record.classes) >= task.outputs:
+            model = source.model(record)
+            # In place the models of a lineage all read its newest version, which is the source.
+            encoder = source.id if source.stored else record.encoder
+            if encoder not in encoded:
+                encoded[encoder] = features_of(model.encoder, x)
+            yield record, model, model.head(encoded[encoder])
+
+
+def matched(said: Tensor, y: Tensor, classes: int) -> tuple[list[int], float]:
     """Match a stored model's outputs to a task's classes.
 
     Args:
-        model: A stored model.
-        task: The task.
-        samples: Samples to match on.
+        said: What it says of some samples, shape `(n, outputs)`, with at least as many outputs as classes.
+        y: The samples' labels, shape `(n,)`.
+        classes: Number of classes.
 
     Returns:
-        For every class the output that stands for it, and the accuracy then; None if it has too few outputs.
+        For every class the output that stands for it, and the accuracy then.
     """
-    outputs, classes = model.head.outputs, task.outputs
-    if outputs < classes:
-        return None
-    predicted = outputs_of(model, samples.x).argmax(dim=1)
-    charge(max(outputs, classes) * min(outputs, classes) ** 2)
-    return match_labels(predicted, samples.y, outputs, classes)
+    outputs = said.shape[1]
+    charge(outputs * classes**2)
+    return match_labels(said.argmax(dim=1), y, outputs, classes)

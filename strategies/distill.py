@@ -16,12 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from .. import registry
-from ..agent.arm import BATCH
 from ..agent.budget import charge
 from ..agent.closed_form import match_labels
 from ..agent.known import Known, Source
 from ..agent.model import LinearHead, Model
-from ..agent.probe import features_of
+from ..agent.probe import answers, features_of
 from ..agent.settings import configure, positive, setting
 from ..agent.strategy import Strategy
 from ..errors import RecipeError
@@ -138,14 +137,10 @@ def ask(task: Task, known: Known, least: float, rng: torch.Generator) -> tuple[T
         the standardised features of its encoder, shape `(n, feature_size)`.
     """
     source = known.best_source()
-    encoder = source.encoder()
-    features = torch.cat([features_of(encoder, x) for x in task.support.x.split(BATCH)])
+    features = features_of(source.encoder(), task.support.x)
     best, says = least, None
-    for record in source.tasks:
-        if task.kind != "classification" or record.kind != task.kind or len(record.classes) < task.outputs:
-            continue
-        head = source.model(record).head
-        said = head(features)
+    for _, model, said in answers(source, task, task.support.x, features) if task.kind == "classification" else ():
+        head = model.head
         order, found = agreement(said.argmax(dim=1), task.support.y, head.outputs, task.outputs, rng)
         if found > best or (found == best and says is None):
             best, says = found, said[:, order] / head.temperature

@@ -14,7 +14,7 @@ import torch
 from ..agent.entries import TaskRecord
 from ..agent.known import Known, Source
 from ..agent.model import Model
-from ..agent.probe import matched
+from ..agent.probe import answers, matched
 from ..agent.strategy import Solution, Strategy
 from ..streams.task import Task
 
@@ -48,11 +48,10 @@ class Reuse(Strategy):
         """Match every model of the chosen representation, and take the one that agrees best."""
         source = self.sources(task, known)[0]
         best: tuple[float, Solution] | None = None
-        for record in _fitting(source, task):
-            model = source.model(record)
-            fit = matched(model, task, task.support)
-            if fit is not None and (best is None or fit[1] > best[0]):
-                best = fit[1], Solution(Model(model.encoder, model.head.select(fit[0])), helper=record.model)
+        for record, model, said in answers(source, task, task.support.x):
+            order, agreement = matched(said, task.support.y, task.outputs)
+            if best is None or agreement > best[0]:
+                best = agreement, Solution(Model(model.encoder, model.head.select(order)), helper=record.model)
         if best is not None:
             yield best[1]
 

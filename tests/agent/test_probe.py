@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ from evermap.agent.encoder import build_encoder
 from evermap.agent.entries import TaskRecord
 from evermap.agent.known import Source
 from evermap.agent.model import LinearHead, Model
-from evermap.agent.probe import FEWEST_SAMPLES, MOST_SAMPLES, features_of, matched, probe, sample
+from evermap.agent.probe import FEWEST_SAMPLES, MOST_SAMPLES, Price, answers, features_of, matched, price, probe, sample
 from evermap.streams.task import Samples, Task
 
 
@@ -56,36 +58,86 @@ def test_a_regression_has_ridge_only():
     assert (found.ncm, found.knn, found.reuse) == (None, None, None)
 
 
+def said(rows, task):
+    with torch.no_grad():
+        return head(rows)(task.support.x)
+
+
 def test_a_stored_head_is_matched_to_the_labels():
     task = task_of(40)
     right = (features_of(build_encoder("raw", (4,), {}, 0), task.support.x)[:, :2].argmax(1) == task.support.y).float()
     for rows, order in ((AGREES, [0, 1]), (AGREES[::-1], [1, 0]), ([[0.0] * 4, *AGREES], [1, 2])):
-        found = matched(head(rows), task, task.support)
+        found = matched(said(rows, task), task.support.y, 2)
         assert found[0] == order
         if len(rows) == 2:
             assert found[1] == pytest.approx(float(right.mean()))
     assert probe(source([record()], head(AGREES[::-1])), task, task.support).reuse == pytest.approx(float(right.mean()))
-    assert matched(head(AGREES[:1]), task, task.support) is None, "one output cannot stand for two classes"
+
+
+def test_models_with_too_few_outputs_or_of_another_kind_are_not_asked():
+    task, one = task_of(40), record(classes=(7,))
+    asked = source([one, record(), record("regression", ())], head(AGREES))
+    assert [found for found, _, _ in answers(asked, task, task.support.x)] == [record()]
+
+
+@pytest.mark.parametrize("models", [1, 5])
+def test_an_encoder_that_models_have_in_common_runs_once(models):
+    task = task_of(40)
+
+    def new():
+        return build_encoder("mlp", (4,), {"hidden": (6,)}, 0)
+
+    trained = LinearHead(6, 2, torch.Generator().manual_seed(0))
+    stored = Source("encoder-1", True, None, (record(),) * models, new, lambda _: Model(new(), trained))
+    found, spent = counted(lambda: list(answers(stored, task, task.support.x)))
+    assert spent == 2 * 40 * 4 * 6 + models * 2 * 40 * 6 * 2
+    for _, model, outputs in found:
+        assert torch.equal(outputs, model(task.support.x))
+    features = features_of(new(), task.support.x)
+    again, spent = counted(lambda: list(answers(stored, task, task.support.x, features)))
+    assert spent == models * 2 * 40 * 6 * 2, "what is known already is not encoded again"
+    assert all(torch.equal(a[2], b[2]) for a, b in zip(found, again, strict=True))
 
 
 def test_matching_is_paid():
     task = task_of(40)
-    assert counted(lambda: matched(head(AGREES), task, task.support))[1] == 2 * 40 * 4 * 2 + 2**3
+    assert counted(lambda: matched(said(AGREES, task), task.support.y, 2))[1] == 2 * 40 * 4 * 2 + 2**3
+
+
+@pytest.mark.parametrize("hidden", [(6,), (200, 300)])
+@pytest.mark.parametrize("n", [20, 150])
+def test_what_a_probe_costs_is_known_beforehand(n, hidden):
+    task = task_of(n)
+    one = replace(source(), _encoder=lambda: build_encoder("mlp", (4,), {"hidden": hidden}, 0))
+    spent = counted(lambda: probe(one, task, task.support))[1]
+    assert price(one, task).of(n) == pytest.approx(spent, rel=0.1)
+
+
+FREE = Price(0.0, 4, 2)
+DEAR = Price(1000.0, 4, 2)
 
 
 @pytest.mark.parametrize(
-    ("n", "flops", "expected"),
-    [(50, 1e12, 50), (5000, 1e12, MOST_SAMPLES), (500, 0.0, FEWEST_SAMPLES), (10, 0.0, 10), (500, 12 * 100.5**3, 100)],
+    ("n", "prices", "flops", "expected"),
+    [
+        (50, [FREE], 1e12, 50),
+        (5000, [FREE], 1e12, MOST_SAMPLES),
+        (500, [FREE], 0.0, FEWEST_SAMPLES),
+        (10, [FREE], 0.0, 10),
+        (500, [DEAR], DEAR.of(100), 100),
+        (500, [DEAR, FREE, DEAR], 2 * DEAR.of(100) + FREE.of(100), 100),
+        (500, [DEAR], DEAR.of(101) - 1, 100),
+    ],
 )
-def test_as_many_samples_as_can_be_paid(n, flops, expected):
-    assert len(sample(task_of(n), flops, torch.Generator())) == expected
+def test_as_many_samples_as_can_be_paid(n, prices, flops, expected):
+    assert len(sample(task_of(n), prices, flops, torch.Generator())) == expected
 
 
 def test_no_class_is_left_out():
     y = torch.cat([torch.zeros(480, dtype=torch.int64), torch.arange(1, 11).repeat(2)])
     task = Task("t", 0, Samples(torch.arange(500).float()[:, None], y), None, tuple(range(11)))
     for seed in range(5):
-        some = sample(task, 0.0, torch.Generator().manual_seed(seed))
+        some = sample(task, [FREE], 0.0, torch.Generator().manual_seed(seed))
         assert len(some) == FEWEST_SAMPLES
         assert some.y.bincount(minlength=11).min() >= 1
         assert torch.equal(task.support.y[some.x.flatten().long()], some.y)

@@ -17,6 +17,7 @@ from .agent_settings import AgentSettings
 from .answer import Answer
 from .arm import BATCH, outputs_of
 from .budget import Ledger
+from .delta import stored_form
 from .entries import TaskRecord
 from .events import Chosen, Considered, Event, Profiled, Remembered
 from .layout import Layout
@@ -292,13 +293,16 @@ class LifelongAgent:
     ) -> str:
         """Store a model's encoder; it is a new version of its source where its strategy says so, unless `alone`."""
         source = option.source if self.library.is_stored(option.source) else None
+        parent = source if self.strategies[option.strategy].continues_source and not alone else None
+        delta, weights = stored_form(model.encoder, parent is not None)
         return t.add_encoder(
             {**model.encoder.spec, "stem": stem},
-            state(model.encoder),
+            weights,
             task=task.index,
             strategy=option.strategy,
-            parent=source if self.strategies[option.strategy].continues_source and not alone else None,
+            parent=parent,
             flops=flops,
+            delta=delta,
         )
 
     def _noted(self, events: Generator[E, None, T]) -> Generator[E, None, T]:

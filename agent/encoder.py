@@ -52,6 +52,13 @@ class Encoder(nn.Module, ABC):
     def forward(self, x: Tensor) -> Tensor:
         """Encode inputs of shape `(n, *input_shape)` as features of shape `(n, feature_size)`."""
 
+    def last_block(self) -> list[nn.Parameter]:
+        """List the parameters of the last layer that has weights, with those of the normalisation behind it."""
+        layers = [list(part.parameters(recurse=False)) for part in self.modules()]
+        layers = [layer for layer in layers if layer]
+        start = max((i for i, layer in enumerate(layers) if any(p.dim() > 1 for p in layer)), default=0)
+        return [parameter for layer in layers[start:] for parameter in layer]
+
     @property
     def spec(self) -> dict[str, Any]:
         """What `build_encoder` needs to make the same architecture again, as plain data."""

@@ -15,6 +15,7 @@ from .. import registry
 from ..streams.seeds import derive, generator
 from ..streams.task import Samples, Task
 from .anchor import Anchor
+from .delta import patched
 from .encoder import Encoder, build_encoder, restore_encoder
 from .entries import EncoderEntry, TaskRecord
 from .events import ProbeScore
@@ -184,7 +185,14 @@ class Library:
 
     def _encoder(self, entry: str) -> Encoder:
         spec = {key: value for key, value in self._store.encoder(entry).spec.items() if key != "stem"}
-        return restore_encoder(spec, self._store.weights(entry)).to(self._settings.device)
+        return restore_encoder(spec, self._weights(entry)).to(self._settings.device)
+
+    def _weights(self, entry: str) -> dict[str, Tensor]:
+        """An encoder's weights; a delta is put onto those of the version that it was made from."""
+        found, weights = self._store.encoder(entry), self._store.weights(entry)
+        return (
+            weights if found.parent is None or found.delta == "whole" else patched(self._weights(found.parent), weights)
+        )
 
     def _model(self, record: TaskRecord) -> Model:
         encoder, head = self._parts(record)

@@ -1,7 +1,9 @@
 """Joint training: tasks that arrive together share one encoder, each with a head of its own (Caruana 1997).
 
-Their losses are summed with equal weights, weights by hand, or weights learned from the tasks' uncertainty (Kendall
-2018, arXiv 1705.07115). A later task adds a head to the encoder that they left.
+Their losses are summed with equal weights, weights by hand, weights learned from the tasks' uncertainty (Kendall 2018,
+arXiv 1705.07115) or by how fast each loss falls (dynamic weight averaging, Liu 2019, arXiv 1803.10704). Gradients that
+pull the shared encoder in opposite directions can be cleared of the conflict (gradient surgery, Yu 2020, arXiv
+2001.06782). A later task adds a head to the encoder that they left.
 """
 
 from __future__ import annotations
@@ -13,14 +15,15 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..agent.known import Known, Source
 from ..agent.model import LinearHead, Model
-from ..agent.settings import setting
+from ..agent.settings import positive, setting
 from ..agent.strategy import Strategy
 from ..errors import RecipeError, StrategyError
 from ..streams.task import Task
+from .joint_losses import Fall, descend_apart, uncertainty_weighted
 from .training import Sgd, batches, descend, optimiser, task_loss, train
 
 
@@ -35,10 +38,15 @@ class MultiTask(Strategy):
     class Settings(Sgd):
         """How tasks that arrive together are trained, and how a later one is added."""
 
-        weights: Literal["equal", "uncertainty"] | tuple[float, ...] = setting(
+        weights: Literal["equal", "uncertainty", "dwa"] | tuple[float, ...] = setting(
             "equal",
-            "Weights of the losses: `equal`, learned from `uncertainty`, or numbers in the order of the tasks "
-            "(only their ratio counts).",
+            "Weights of the losses: `equal`, learned from `uncertainty`, by how fast each falls (`dwa`), or numbers in "
+            "the order of the tasks (only their ratio counts).",
+        )
+        dwa_period: int = setting(20, "Steps over which `dwa` averages the losses before it weighs them anew.", "steps")
+        dwa_temperature: float = setting(2.0, "Evens out the weights of `dwa`: the greater, the more equal they are.")
+        surgery: Literal["none", "pcgrad"] = setting(
+            "none", "`pcgrad` takes from each task's gradient of the encoder what opposes another's."
         )
         head_first: float = setting(
             0.2, "Share of a later task's steps in which its head alone is trained.", "share of steps"
@@ -49,6 +57,7 @@ class MultiTask(Strategy):
 
         def __post_init__(self) -> None:
             super().__post_init__()
+            positive("strategies.multitask", dwa_period=self.dwa_period, dwa_temperature=self.dwa_temperature)
             if not 0 <= self.head_first <= 1:
                 raise RecipeError("strategies.multitask", "head_first", self.head_first, "must be between 0 and 1")
             if isinstance(self.weights, tuple):
@@ -98,21 +107,28 @@ class MultiTask(Strategy):
         regression = torch.tensor([task.kind == "regression" for task in tasks])
         log_variances = nn.Parameter(torch.zeros(len(tasks)), requires_grad=s.weights == "uncertainty")
         by_hand = s.weights if isinstance(s.weights, tuple) else (1.0,) * len(tasks)
-        weights = torch.tensor(by_hand) / sum(by_hand)
-        heads = [p for model in models for p in model.head.parameters()]
-        step = optimiser([*encoder.parameters(), *heads], s)
+        weights, fall = torch.tensor(by_hand) / sum(by_hand), Fall(len(tasks), s.dwa_period, s.dwa_temperature)
+        shared, heads = list(encoder.parameters()), [p for model in models for p in model.head.parameters()]
+        step = optimiser([*shared, *heads], s)
         if log_variances.requires_grad:
             step.add_param_group({"params": [log_variances], "weight_decay": 0.0})
         for model in models:
             model.train()
         feeds = [batches(task.support, s.batch_size, rng, s.shuffle) for task in tasks]
         for drawn in itertools.islice(zip(*feeds, strict=True), s.steps):
-            each = [task_loss(m(x), y, task) for m, (x, y), task in zip(models, drawn, tasks, strict=True)]
-            losses = torch.stack(each).cpu()  # the weights are few: they stay there on every device
+            losses = [task_loss(m(x), y, task) for m, (x, y), task in zip(models, drawn, tasks, strict=True)]
             if log_variances.requires_grad:
-                descend(uncertainty_weighted(losses, log_variances, regression), step)
+                # The weights are few: they stay on the CPU, whatever the device.
+                pairs = zip(losses, log_variances, regression, strict=True)
+                losses = [uncertainty_weighted(loss.cpu(), v, r) for loss, v, r in pairs]
             else:
-                descend((weights * losses).sum(), step)
+                if s.weights == "dwa":
+                    weights = fall.weights(torch.stack([loss.detach().cpu() for loss in losses]))
+                losses = [weight * loss for weight, loss in zip(weights.tolist(), losses, strict=True)]
+            if s.surgery == "pcgrad":
+                descend_apart(losses, shared, step, rng)
+            else:
+                descend(torch.stack(losses).sum(), step)
             yield models
 
     def _learned_it(self, known: Known) -> bool:
@@ -124,24 +140,6 @@ class MultiTask(Strategy):
             names = ", ".join(task.name for task in tasks)
             what = f"strategies.multitask.weights has {len(weights)} numbers; {len(tasks)} tasks arrived together"
             raise StrategyError(self.name, names, 0, what)
-
-
-def uncertainty_weighted(losses: Tensor, log_variances: Tensor, regression: Tensor) -> Tensor:
-    """Return the sum of losses weighted by the tasks' uncertainty (Kendall 2018, eqs. 7 and 10).
-
-    With s = log σ² a cross-entropy L counts as exp(−s) L + s/2, a squared error as exp(−s) L/2 + s/2: the loss whose
-    noise σ² is greater counts less.
-
-    Args:
-        losses: One per task, shape `(tasks,)`.
-        log_variances: s, shape `(tasks,)`.
-        regression: Whether a loss is a squared error, bool, shape `(tasks,)`.
-
-    Returns:
-        A scalar.
-    """
-    factor = 1 - 0.5 * regression.to(losses.dtype)
-    return (factor * torch.exp(-log_variances) * losses + 0.5 * log_variances).sum()
 
 
 def _left(known: Known) -> tuple[Source, ...]:

@@ -130,3 +130,17 @@ def test_conv4_refuses_groups_of_one_value():
     with pytest.raises(RecipeError, match="groups"):
         build_encoder("conv4", (1, 8, 8), {"filters": 8, "groups": 8}, seed=0)
     assert build_encoder("conv4", (1, 32, 32), {"filters": 8, "groups": 8}, seed=0).feature_size == 8 * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "expected"),
+    [
+        ("mlp", {"hidden": (12, 10)}, ["layers.3.weight", "layers.3.bias"]),
+        ("conv4", {"filters": 8, "groups": 2}, ["layers.12.weight", "layers.13.weight", "layers.13.bias"]),
+        ("raw", {}, []),
+    ],
+)
+def test_the_last_block_is_the_last_layer_with_its_normalisation(name, settings, expected):
+    encoder = build_encoder(name, (1, 8, 8), settings, 0)
+    names = {id(p): n for n, p in encoder.named_parameters()}
+    assert [names[id(p)] for p in encoder.last_block()] == expected

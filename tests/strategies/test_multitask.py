@@ -6,8 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from evermap.agent.agent import LifelongAgent
 from evermap.agent.agent_settings import AgentSettings
@@ -20,7 +18,7 @@ from evermap.agent.selectors.fixed import Fixed
 from evermap.agent.store import KnowledgeStore
 from evermap.agent.strategy import make_strategies
 from evermap.errors import Diverged, RecipeError, StrategyError
-from evermap.strategies.multitask import MultiTask, uncertainty_weighted
+from evermap.strategies.multitask import MultiTask
 from evermap.streams.task import Samples, Task
 
 NOTHING = Known((), (), 0, {"name": "mlp", "settings": {"hidden": (16,)}})
@@ -78,42 +76,25 @@ def same(one, other):
 # Weights
 
 
-@given(tasks=st.integers(1, 5), seed=st.integers(0, 1000))
-def test_uncertainty_weighting_is_what_a_loop_gives(tasks, seed):
-    draw = np.random.default_rng(seed)
-    losses, log_variances = draw.exponential(size=tasks), draw.normal(size=tasks)
-    regression = draw.random(tasks) < 0.5
-    total = 0.0
-    for loss, s, squared in zip(losses, log_variances, regression, strict=True):
-        sigma = math.exp(s / 2)
-        total += (loss / (2 * sigma**2) if squared else loss / sigma**2) + math.log(sigma)  # Kendall 2018, eq. 10
-    found = uncertainty_weighted(*map(torch.tensor, (losses, log_variances, regression)))
-    assert found.dtype == torch.float64
-    assert found.item() == pytest.approx(total, rel=1e-9, abs=1e-12)
+def losses_of(made):
+    """The losses of models on all samples of their tasks, written down plainly."""
+    losses = []
+    for model, task in zip(made, THREE, strict=True):
+        out = model(task.support.x)
+        if task.kind == "regression":
+            losses.append(((out - task.support.y) ** 2).mean())
+        else:
+            losses.append(-out.log_softmax(1)[torch.arange(len(out)), task.support.y].mean())
+    return losses
 
 
-def test_uncertainty_is_least_where_the_variance_is_the_squared_error():
-    """For a squared error L the best σ² is L itself; for a cross-entropy 2 L."""
-    losses, regression = torch.tensor([0.3, 0.7], dtype=torch.float64), torch.tensor([True, False])
-    best = torch.log(torch.tensor([0.3, 1.4], dtype=torch.float64)).requires_grad_()
-    uncertainty_weighted(losses, best, regression).backward()
-    torch.testing.assert_close(best.grad, torch.zeros(2, dtype=torch.float64))
-
-
-def by_hand(weights, steps=3):
-    """Joint training by gradient descent in full batches, written down plainly."""
+def by_hand(weights, steps=3, then=None):
+    """Joint training by gradient descent in full batches; `then` has the weights of one more step."""
     made = jointly(MultiTask(steps=1, lr=1e-30, optimiser="sgd")).models  # the weights that the seed draws
     made = [Model(made[0].encoder, model.head) for model in made]
     parameters = [*made[0].encoder.parameters(), *(p for model in made for p in model.head.parameters())]
-    for _ in range(steps):
-        total = torch.zeros(())
-        for model, task, weight in zip(made, THREE, weights, strict=True):
-            out = model(task.support.x)
-            if task.kind == "regression":
-                loss = ((out - task.support.y) ** 2).mean()
-            else:
-                loss = -out.log_softmax(1)[torch.arange(len(out)), task.support.y].mean()
-            total = total + weight / sum(weights) * loss
+    for each in [*[weights] * steps, *([] if then is None else [then])]:
+        total = sum(float(weight / sum(each)) * loss for weight, loss in zip(each, losses_of(made), strict=True))
         gradients = torch.autograd.grad(total, parameters)
         with torch.no_grad():
             for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -128,6 +109,29 @@ PLAIN = {"steps": 3, "lr": 0.1, "optimiser": "sgd", "momentum": 0.0, "weight_dec
 def test_the_losses_are_summed_with_their_weights(weights, numbers):
     for found, expected in zip(jointly(MultiTask(weights=weights, **PLAIN)).models, by_hand(numbers), strict=True):
         torch.testing.assert_close(state(found), state(expected), rtol=1e-4, atol=1e-6)
+
+
+def test_a_loss_that_falls_faster_counts_less_in_the_next_period():
+    """Two periods of one step; then weights by the ratio of the losses of these, written down plainly."""
+    seen = [[loss.item() for loss in losses_of(made)] for made in (by_hand((1, 1, 1), 0), by_hand((1, 1, 1), 1))]
+    ratio = np.exp(np.array(seen[1]) / np.array(seen[0]) / 0.5)
+    expected = by_hand((1, 1, 1), 2, then=ratio / ratio.sum())
+    settings = {**PLAIN, "weights": "dwa", "dwa_period": 1, "dwa_temperature": 0.5}
+    for found, wanted in zip(jointly(MultiTask(**settings)).models, expected, strict=True):
+        torch.testing.assert_close(state(found), state(wanted), rtol=1e-4, atol=1e-6)
+
+
+def test_surgery_changes_the_encoder_where_gradients_conflict_and_leaves_the_heads_their_own():
+    cleared = []
+    for seed in range(6):
+        one, other = (
+            jointly(MultiTask(surgery=surgery, **{**PLAIN, "steps": 1}), seed=seed).models
+            for surgery in ("none", "pcgrad")
+        )
+        cleared.append(not same(one[0].encoder, other[0].encoder))
+        for a, b in zip(one, other, strict=True):
+            torch.testing.assert_close(state(a.head), state(b.head))
+    assert any(cleared)
 
 
 def test_a_task_without_weight_is_not_learned():
@@ -151,9 +155,10 @@ def test_uncertainty_lowers_the_weight_of_noise():
 # Tasks that arrive together
 
 
-@pytest.mark.parametrize("weights", ["equal", "uncertainty", (1, 2, 3)])
-def test_tasks_of_every_kind_and_size_share_an_encoder(weights):
-    arm = jointly(MultiTask(weights=weights, lr=0.01))
+@pytest.mark.parametrize("surgery", ["none", "pcgrad"])
+@pytest.mark.parametrize("weights", ["equal", "uncertainty", "dwa", (1, 2, 3)])
+def test_tasks_of_every_kind_and_size_share_an_encoder(weights, surgery):
+    arm = jointly(MultiTask(weights=weights, surgery=surgery, lr=0.01))
     models = arm.best_models
     assert arm.units == 300
     assert [model.head.outputs for model in models] == [3, 2, 2]
@@ -352,6 +357,9 @@ def test_weights_as_a_recipe_gives_them(weights):
         {"weights": [math.nan]},
         {"weights": [math.inf, 1]},
         {"head_first": 2},
+        {"dwa_period": 0},
+        {"dwa_temperature": 0.0},
+        {"surgery": "some"},
         {"later": "never"},
         {"lr": 0},
     ],
@@ -366,6 +374,6 @@ def test_every_kind_of_weights_is_named():
     with pytest.raises(RecipeError) as error:
         MultiTask(weights="even")
     assert str(error.value) == (
-        "strategies.multitask: weights: found 'even'; input should be 'equal' or 'uncertainty', "
+        "strategies.multitask: weights: found 'even'; input should be 'equal', 'uncertainty' or 'dwa', "
         "or input should be a valid tuple."
     )

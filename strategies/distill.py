@@ -2,7 +2,7 @@
 
 Where the teacher's outputs can be matched with the task's classes, the student learns its softened outputs (Hinton
 2015, arXiv 1503.02531); elsewhere, and in regression, its features through a learned linear projection (Romero 2015,
-FitNets, arXiv 1412.6550).
+FitNets, arXiv 1412.6550). Several teachers are weighted by what each is worth on the task.
 """
 
 from __future__ import annotations
@@ -16,19 +16,15 @@ import torch
 from torch import Tensor, nn
 
 from .. import registry
-from ..agent.budget import charge
-from ..agent.closed_form import match_labels
 from ..agent.known import Known, Source
 from ..agent.model import LinearHead, Model
-from ..agent.probe import answers, features_of
 from ..agent.settings import configure, positive, setting
 from ..agent.strategy import Strategy
 from ..errors import RecipeError
 from ..streams.task import Samples, Task
+from .teacher import ask, said_by_all, shown_by_all
 from .training import Sgd, batches, descend, optimiser, task_loss, train
 
-# Orders of the labels over which the agreement by chance is averaged.
-SHUFFLES = 20
 # Share of right answers, labels matched, from which a teacher is preferred to one with better features.
 GOOD_ANSWERS = 0.8
 
@@ -54,11 +50,14 @@ class Distill(Strategy):
         agreement: float = setting(
             0.5, "From where a teacher's outputs stand for the classes: 0 is chance, 1 the whole support set."
         )
+        teachers: int = setting(
+            1, "Stored encoders that teach together, weighted by what each is worth on the task.", "encoders"
+        )
         width: float = setting(1.0, "Factor of the encoder's settings `hidden` and `filters`; below 1 it is smaller.")
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            positive("strategies.distill", temperature=self.temperature, width=self.width)
+            positive("strategies.distill", temperature=self.temperature, width=self.width, teachers=self.teachers)
             for name in ("taught", "weight", "feature_weight", "agreement"):
                 if not 0 <= getattr(self, name) <= 1:
                     raise RecipeError("strategies.distill", name, getattr(self, name), "must be between 0 and 1")
@@ -107,44 +106,23 @@ class Distill(Strategy):
     def _teacher(
         self, task: Task, known: Known, student: Model, rng: torch.Generator
     ) -> tuple[Callable[[Tensor, Tensor, Tensor], Tensor], float, list[nn.Parameter]]:
-        """Ask the teacher.
+        """Ask the teachers.
 
         Returns:
-            The loss against it, of the student's features and outputs on the support samples at given positions; its
+            The loss against them, of the student's features and outputs on the support samples at given positions; its
             share of the whole loss; and what is learned beside the student.
         """
         s = self.settings
-        says, shows = ask(task, known, s.agreement, rng)
+        chosen = known.best_source()
+        others = [source for source in self.sources(task, known) if source.id != chosen.id]
+        teachings = [ask(task, source, s.agreement, rng) for source in [chosen, *others[: s.teachers - 1]]]
+        says = said_by_all(teachings, s.temperature)
         if says is not None:
             return lambda _, outputs, at: distillation_loss(outputs, says[at], s.temperature), s.weight, []
+        shows = shown_by_all(teachings)
         to = LinearHead(student.encoder.feature_size, shows.shape[1], rng).to(shows.device)
         project = [to.weight, to.bias]
         return lambda features, _, at: feature_loss(features, shows[at], *project), s.feature_weight, project
-
-
-@torch.no_grad()
-def ask(task: Task, known: Known, least: float, rng: torch.Generator) -> tuple[Tensor | None, Tensor]:
-    """Ask the best source what it makes of a task's support set.
-
-    Args:
-        task: The task.
-        known: What the store offers; at least one source.
-        least: Agreement (see there) from which a model's outputs stand for the task's classes.
-        rng: Shuffles labels.
-
-    Returns:
-        What its model that agrees best says, logits of shape `(n, classes)`, None where none agrees well enough; and
-        the standardised features of its encoder, shape `(n, feature_size)`.
-    """
-    source = known.best_source()
-    features = features_of(source.encoder(), task.support.x)
-    best, says = least, None
-    for _, model, said in answers(source, task, task.support.x, features) if task.kind == "classification" else ():
-        head = model.head
-        order, found = agreement(said.argmax(dim=1), task.support.y, head.outputs, task.outputs, rng)
-        if found > best or (found == best and says is None):
-            best, says = found, said[:, order] / head.temperature
-    return says, standardised(features)
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -177,39 +155,6 @@ def feature_loss(student: Tensor, teacher: Tensor, projection: Tensor, bias: Ten
         A scalar, mean over samples and features.
     """
     return nn.functional.mse_loss(nn.functional.linear(student, projection, bias), teacher)
-
-
-def standardised(features: Tensor) -> Tensor:
-    """Bring every column of features, shape `(n, d)`, to mean 0 and variance 1 over the samples; constant ones to 0."""
-    spread, centre = torch.std_mean(features, dim=0, correction=0)
-    varies = spread > 1e-6 * centre.abs().clamp_min(1e-6)
-    return torch.where(varies, (features - centre) / torch.where(varies, spread, 1.0), 0.0)
-
-
-def agreement(
-    predicted: Tensor, y: Tensor, outputs: int, classes: int, rng: torch.Generator
-) -> tuple[list[int], float]:
-    """Match a model's outputs to classes (Hungarian method), and tell how far above chance they then agree.
-
-    Matching finds some agreement in noise, the more the fewer samples there are: one sample of each class can always be
-    made to agree. So chance is what matching finds after the labels were shuffled.
-
-    Args:
-        predicted: Output that the model gives every sample, shape `(n,)`.
-        y: Labels, shape `(n,)`.
-        outputs: Number of outputs of the model, at least `classes`.
-        classes: Number of classes.
-        rng: Shuffles the labels.
-
-    Returns:
-        For every class the output that stands for it, and (accuracy − chance) / (1 − chance): 1 for full agreement, 0
-        for chance, and 0 where chance agrees fully.
-    """
-    order, found = match_labels(predicted, y, outputs, classes)
-    shuffled = (y[torch.randperm(len(y), generator=rng).to(y.device)] for _ in range(SHUFFLES))
-    chance = sum(match_labels(predicted, each, outputs, classes)[1] for each in shuffled) / SHUFFLES
-    charge((SHUFFLES + 1) * outputs * classes**2)
-    return order, (found - chance) / (1 - chance) if chance < 1 else 0.0
 
 
 def narrowed(architecture: Mapping[str, Any], width: float) -> dict[str, Any] | None:

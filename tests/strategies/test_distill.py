@@ -16,16 +16,9 @@ from evermap.agent.events import ProbeScore
 from evermap.agent.known import Known, Source
 from evermap.agent.model import LinearHead, Model, PrototypeHead, finite, state
 from evermap.errors import Diverged, RecipeError
-from evermap.strategies.distill import (
-    Distill,
-    agreement,
-    ask,
-    distillation_loss,
-    feature_loss,
-    narrowed,
-    standardised,
-)
+from evermap.strategies.distill import Distill, distillation_loss, feature_loss, narrowed
 from evermap.strategies.scratch import Scratch
+from evermap.strategies.teacher import Teaching, agreement, ask, said_by_all, shown_by_all, standardised
 from evermap.streams.task import Samples, Task
 
 MLP = {"name": "mlp", "settings": {"hidden": (8,)}}
@@ -174,10 +167,12 @@ def test_two_samples_of_each_of_ten_classes_do_say_something():
 
 def test_the_best_model_answers_in_the_tasks_order():
     task = heaps(10, [2, 0, 3], noise=0.1)
-    says, shows = ask(task, known(source(nearest_corner((1, 2, 3, 0), 5.0), nearest_corner((0, 1)))), 0.5, rng())
+    found = ask(task, source(nearest_corner((1, 2, 3, 0), 5.0), nearest_corner((0, 1))), 0.5, rng())
     expected = nearest_corner((2, 0, 3))(task.support.x) / 5.0
-    torch.testing.assert_close(says, expected.detach())
-    torch.testing.assert_close(shows, standardised(task.support.x))
+    torch.testing.assert_close(found.says, expected.detach())
+    torch.testing.assert_close(found.shows, standardised(task.support.x))
+    assert found.agreement == 1.0
+    assert found.error is None
 
 
 def test_models_that_do_not_agree_say_nothing():
@@ -186,11 +181,59 @@ def test_models_that_do_not_agree_say_nothing():
         "noise", 1, Samples(task.support.x, task.support.y[torch.randperm(30, generator=rng())]), None, (0, 1, 2)
     )
     teacher = source(nearest_corner())
-    assert ask(task, known(teacher), 0.5, rng())[0] is not None
-    assert ask(shuffled, known(teacher), 0.5, rng())[0] is None
-    assert ask(task, known(source(nearest_corner((0, 1)))), 0.5, rng())[0] is None, "too few outputs"
-    assert ask(task, known(source(nearest_corner(), kind="regression")), 0.5, rng())[0] is None
-    assert ask(task, known(source()), 0.5, rng())[0] is None, "an encoder without a model"
+    assert ask(task, teacher, 0.5, rng()).says is not None
+    assert ask(shuffled, teacher, 0.5, rng()).says is None
+    assert ask(task, source(nearest_corner((0, 1))), 0.5, rng()).says is None, "too few outputs"
+    assert ask(task, source(nearest_corner(), kind="regression"), 0.5, rng()).says is None
+    assert ask(task, source(), 0.5, rng()).says is None, "an encoder without a model"
+
+
+def teaching(says=None, shows=(0.0,), agreement=0.0, error=None):
+    n = len(says) if says is not None else len(shows)
+    shown = torch.tensor(shows, dtype=torch.float64).view(n, -1)
+    return Teaching(None if says is None else torch.tensor(says, dtype=torch.float64), shown, agreement, error)
+
+
+def test_several_teachers_are_mixed_by_how_well_they_agree():
+    one, other = [[2.0, 0.0], [0.0, 0.0]], [[-1.0, 1.0], [3.0, 0.0]]
+    silent = teaching(shows=(0.0, 1.0))
+    found = said_by_all([teaching(one, (0, 0), 0.9), silent, teaching(other, (0, 0), 0.3)], 2.0)
+    for row, (a, b) in enumerate(zip(one, other, strict=True)):
+        expected = 0.75 * softmax(a, 2.0) + 0.25 * softmax(b, 2.0)
+        np.testing.assert_allclose(torch.softmax(found[row] / 2.0, 0).numpy(), expected, rtol=1e-9)
+    alone = teaching(one, (0, 0), 0.9)
+    assert said_by_all([silent, alone], 2.0) is alone.says
+    assert said_by_all([silent], 2.0) is None
+    equals = said_by_all([teaching(one, (0, 0), 0.0), teaching(other, (0, 0), 0.0)], 1.0)
+    np.testing.assert_allclose(
+        torch.softmax(equals[0], 0).numpy(), (softmax(one[0], 1.0) + softmax(other[0], 1.0)) / 2, rtol=1e-9
+    )
+
+
+def test_what_several_show_is_weighed_by_their_error():
+    """Mean squared error over the columns side by side is the weighted mean of the teachers' own."""
+    wide, narrow = teaching(shows=((1.0, 2.0, 3.0), (0.0, 1.0, 0.0)), error=0.1), teaching(shows=(2.0, -1.0), error=0.3)
+    both = shown_by_all([wide, narrow])
+    expected = 0.75 * float(wide.shows.square().mean()) + 0.25 * float(narrow.shows.square().mean())
+    assert float(both.square().mean()) == pytest.approx(expected, rel=1e-12)
+    alike = shown_by_all([replace(wide, error=None), narrow])
+    equal = 0.5 * float(wide.shows.square().mean()) + 0.5 * float(narrow.shows.square().mean())
+    assert float(alike.square().mean()) == pytest.approx(equal, rel=1e-12)
+    assert torch.equal(shown_by_all([wide]), wide.shows)
+
+
+def test_two_teachers_that_each_know_half_teach_more_than_one():
+    """Each is right near its own two corners and undecided elsewhere; a third of the labels are wrong."""
+    halves = [PrototypeHead(CORNERS * torch.tensor(keep)[:, None]) for keep in ([1.0, 1, 0, 0], [0.0, 0, 1, 1])]
+    experts = [
+        source(Model(build_encoder("raw", (2,), {}, 0), head), name=f"encoder-{i}") for i, head in enumerate(halves, 1)
+    ]
+    clean = heaps(20, [0, 1, 2, 3], noise=0.1)
+    wrong = torch.where(torch.rand(len(clean.support), generator=rng(3)) < 0.3, 0, clean.support.y)
+    noisy = replace(clean, support=Samples(clean.support.x, wrong))
+    settings = {"taught": 1.0, "weight": 1.0, "agreement": 0.1, "steps": 150, "lr": 0.02}
+    one, both = (right(run(Distill(teachers=k, **settings), noisy, known(*experts)).best, clean) for k in (1, 2))
+    assert both > one + 0.1
 
 
 # Narrower students
@@ -283,11 +326,16 @@ def test_the_end_is_the_tasks_own():
 
 
 def test_the_chosen_source_teaches():
-    task = heaps(10, [0, 1, 2], noise=0.1)
-    bad, good = source(nearest_corner((0,)), name="encoder-1"), source(nearest_corner(), name="encoder-2")
-    what = Known((bad, good), (), 0, MLP, chosen="encoder-2")
-    assert ask(task, what, 0.5, rng())[0] is not None
-    assert ask(task, known(bad, good), 0.5, rng())[0] is None
+    """Nothing but the teacher is listened to: one that has no answers teaches features alone."""
+    task = heaps(20, [0, 1, 2, 3], noise=0.1)
+    silent, good = source(nearest_corner((0,)), name="encoder-1"), source(nearest_corner(), name="encoder-2")
+    strategy = Distill(steps=150, taught=1.0, weight=1.0, feature_weight=1.0, lr=0.02)
+    found = [
+        right(run(strategy, task, Known((silent, good), (), 0, MLP, chosen=chosen)).best, task)
+        for chosen in ("encoder-2", None)
+    ]
+    assert found[0] == 1.0
+    assert found[1] < 0.8
 
 
 def test_who_answers_well_teaches_before_who_represents_well():

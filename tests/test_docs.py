@@ -1,5 +1,6 @@
 """What README and docs say is true: their code is the examples' code, their names and links exist."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -34,6 +35,16 @@ def test_the_scenario_in_the_readme_is_the_example():
 def test_every_strategy_is_in_the_table():
     named = re.findall(r"^\| `([\w-]+)` \|", README, flags=re.MULTILINE)
     assert sorted(named) == sorted(registry.registered("strategy"))
+
+
+def test_every_strategy_has_a_section_with_its_settings_as_they_are():
+    page = (ROOT / "docs" / "strategies.md").read_text()
+    assert sorted(re.findall(r"^## ([\w-]+)$", page, flags=re.MULTILINE)) == sorted(registry.registered("strategy"))
+    assert sorted(re.findall(r"<!-- settings of ([\w-]+) -->", page)) == sorted(registry.registered("strategy"))
+    spec = importlib.util.spec_from_file_location("docs_settings", ROOT / "docs" / "settings.py")
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    assert page == tables.filled(page), "stale: run `python docs/settings.py`"
 
 
 def test_the_readme_names_scenarios_that_exist():

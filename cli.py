@@ -320,7 +320,10 @@ def _load_plugins(files: Iterable[Path] | None) -> None:
     from .registry import add_file
 
     for file in files or ():
-        add_file(file)
+        for entry in add_file(file):
+            if entry.replaces:
+                said = f"{entry.kind} {entry.name!r} is that of {file}, in place of the one from {entry.replaces}"
+                _stderr().print(f"evermap: {said}.")
 
 
 def _json(thing: Any, lines: bool = False) -> None:
@@ -354,6 +357,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in given or os.environ.get("EVERMAP_DEBUG", "") not in ("", "0")
     try:
         app(given, prog_name="evermap")
+    except KeyboardInterrupt:
+        _stderr().print("evermap: interrupted. What was committed before is kept.")
+        return INTERRUPTED
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else OUR_FAULT
     except Exception as error:

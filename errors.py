@@ -51,7 +51,16 @@ class RecipeError(UserError):
             valid: What may stand there.
         """
         super().__init__(f"{where}: {field}: found {found!r}; {valid}.")
-        self.field = field
+        self.where, self.field, self.found, self.valid = where, field, found, valid
+
+    def at(self, where: str, field: str = "") -> RecipeError:
+        """Say the same of another place.
+
+        Args:
+            where: The place.
+            field: The field; left out: the same.
+        """
+        return RecipeError(where, field or self.field, self.found, self.valid)
 
 
 class DataMissing(UserError):

@@ -27,12 +27,13 @@ _from_files: dict[str, dict[str, Registered]] = {kind: {} for kind in GROUPS}
 
 @dataclass(frozen=True)
 class Registered:
-    """One registered object: its kind, name, where it comes from, and how to get it."""
+    """One registered object: its kind, name, where it comes from, how to get it, and whose place it takes."""
 
     kind: str
     name: str
     origin: str
     target: EntryPoint | type[Any]
+    replaces: str | None = None
 
     def load(self) -> Any:
         """Import the object.
@@ -130,7 +131,8 @@ def add_file(path: Path) -> list[Registered]:
         kind, name = getattr(thing, "registry_kind", None), getattr(thing, "name", None)
         defined_here = inspect.isclass(thing) and thing.__module__ == module_name and not inspect.isabstract(thing)
         if defined_here and isinstance(kind, str) and kind in GROUPS and isinstance(name, str):
-            entry = Registered(kind, name, str(path), thing)
+            taken = _installed(kind).get(name)
+            entry = Registered(kind, name, str(path), thing, taken.origin if taken else None)
             _from_files[kind][name] = entry
             added.append(entry)
     if not added:

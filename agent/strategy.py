@@ -77,7 +77,11 @@ class Strategy(ABC):
         Raises:
             RecipeError: If one is unknown, of the wrong type or out of range.
         """
-        self.settings: Any = configure(type(self).Settings, settings, where=f"strategies.{self.name}")
+        where = f"strategies.{self.name}"
+        try:
+            self.settings: Any = configure(type(self).Settings, settings, where=where)
+        except RecipeError as error:  # settings that several strategies have in common do not know whose they are
+            raise error.at(where) from None
 
     def applies(self, task: Task, known: Known) -> str | None:
         """Tell why the task cannot be learned this way.

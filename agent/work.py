@@ -25,7 +25,8 @@ class Work:
     The generator works with its own global random state, so that several can be interleaved in any way and end with the
     same bits. FLOPs are counted on units 1, 2, 4, 8, …, on the unit after each of these, and after `recount`; in
     between the greater of the last two counts stands for every unit (the last batch of an epoch may be small, and with
-    two, four or eight batches to an epoch it would be the one that is counted).
+    two, four or eight batches to an epoch it would be the one that is counted). After `recount` two units are counted
+    as well.
 
     Attributes:
         units: Units done.
@@ -45,7 +46,7 @@ class Work:
         self.units, self.flops, self.seconds = 0, 0.0, 0.0
         self._steps, self._strategy, self._task = steps, strategy, task
         self._random = OwnRandomness(seed)
-        self._unit_flops, self._recount = 0.0, False
+        self._unit_flops, self._recount = 0.0, 0
 
     def advance(self, limit: float, stop: Callable[[], bool], accept: Callable[[Any], None]) -> str:
         """Do units until told to stop, the next one would pass the limit, or there are no more.
@@ -70,21 +71,25 @@ class Work:
                 while True:
                     if self.units and self.flops + self._unit_flops > limit:
                         return "budget"
-                    yielded, spent = self._unit(mode)
+                    try:
+                        yielded, spent = self._unit(mode)
+                    except StrategyError:
+                        self.flops += self._unit_flops  # what failed was work as well
+                        raise
                     if yielded is _END:
                         self.flops += spent
                         return "finished"
+                    self.flops += spent  # also where what it yields is refused
                     accept(yielded)
                     self.units += 1
-                    self.flops += spent
                     if stop():
                         return ""
         finally:
             self.seconds += time.process_time() - start
 
     def recount(self) -> None:
-        """Count the FLOPs of the next unit: what is trained has changed."""
-        self._recount = True
+        """Count the FLOPs of the next two units: what is trained has changed."""
+        self._recount = 2
 
     def failed(self, kind: type[StrategyError], what: str) -> StrategyError:
         """Make an error that names strategy, task and unit.
@@ -98,20 +103,21 @@ class Work:
     def _unit(self, mode: tuple[object, ...]) -> tuple[Any, float]:
         """Do one unit; return what it yields (`_END` if the generator has finished) and its FLOPs."""
         try:
-            first = self._recount or self.units & (self.units + 1) == 0  # unit 1, 2, 4, 8, ...
-            if not first and self.units & (self.units - 1):  # nor the one after it
+            first = self._recount == 2 or self.units & (self.units + 1) == 0  # unit 1, 2, 4, 8, ...
+            if not first and not self._recount and self.units & (self.units - 1):  # nor the one after it
                 yielded = self._next(mode)
                 return yielded, 0.0 if yielded is _END else self._unit_flops
             yielded, spent = counted(lambda: self._next(mode))
             if yielded is not _END:
-                self._unit_flops, self._recount = spent if first else max(spent, self._unit_flops), False
+                self._unit_flops = spent if first else max(spent, self._unit_flops)
+                self._recount = max(0, self._recount - 1)
             return yielded, spent
         except FloatingPointError as error:
             raise self.failed(Diverged, str(error)) from error
         except StrategyError:
             raise
         except Exception as error:
-            raise self.failed(StrategyError, f"{type(error).__name__}: {error}{_where(error)}") from error
+            raise self.failed(StrategyError, f"{type(error).__name__}: {error}{place_of(error)}") from error
 
     def _next(self, mode: tuple[object, ...]) -> Any:
         try:
@@ -134,8 +140,15 @@ class Work:
         torch.set_num_threads(mode[3])
 
 
-def _where(error: BaseException) -> str:
-    """Name file and line at which an error was raised."""
+def place_of(error: BaseException) -> str:
+    """Name file and line at which an error was raised.
+
+    Args:
+        error: The error.
+
+    Returns:
+        " (my_strategy.py, line 18)"; empty where it was never raised.
+    """
     frames = traceback.extract_tb(error.__traceback__)
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
 

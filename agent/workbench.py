@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..errors import Diverged
+from ..errors import Diverged, StrategyError
 from ..streams.seeds import derive
 from ..streams.task import Samples, Task
 from .arm import Arm, Point
@@ -14,6 +14,7 @@ from .events import Progress
 from .known import Known
 from .selector import Choice, Option
 from .strategy import Strategy
+from .work import place_of
 
 
 @dataclass
@@ -52,11 +53,17 @@ class Workbench:
         """List every way to learn the task: each strategy with each source, or why it does not apply."""
         found = []
         for name, strategy in self.strategies.items():
-            why_not = strategy.applies(self.task, self.known)
+            try:
+                why_not = strategy.applies(self.task, self.known)
+                sources = () if why_not is not None else strategy.sources(self.task, self.known)
+            except StrategyError:
+                raise
+            except Exception as error:
+                what = f"{type(error).__name__}: {error}{place_of(error)}"
+                raise StrategyError(name, self.task.name, 0, what) from error
             if why_not is not None:
                 found.append(Option(name, None, why_not))
                 continue
-            sources = strategy.sources(self.task, self.known)
             found += [Option(name, source.id) for source in sources] or [Option(name)]
         return found
 

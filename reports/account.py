@@ -10,6 +10,8 @@ from .units import sentence
 from .ways import ranked
 from .words import in_brief, left_by, probed, standing_on, told
 
+_RETURNS = "it is counted with the task that brought its test set first"
+
 
 def account(story: Story, task: TaskStory, concepts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Gather what a report says of a task.
@@ -27,6 +29,7 @@ def account(story: Story, task: TaskStory, concepts: Sequence[Mapping[str, Any]]
     row = task.evaluated["values"] if task.evaluated else []
     concept = concepts[column] if column is not None and column < len(concepts) else {}
     done = learned or chosen
+    first = concept.get("learned_at") is not None and _row_of(story, task) == concept["learned_at"]
     return {
         "index": task.index,
         "name": task.name,
@@ -61,10 +64,10 @@ def account(story: Story, task: TaskStory, concepts: Sequence[Mapping[str, Any]]
         "held_out": learned.get("held_out"),
         "held_out_accuracy": learned.get("accuracy"),
         "accuracy": row[column] if column is not None and column < len(row) else None,
-        "first_visit": concept.get("learned_at") is not None and _row_of(story, task) == concept["learned_at"],
+        "first_visit": first,
         "final": concept.get("final"),
-        "forgetting": concept.get("forgetting"),
-        "forgetting_reason": (concept.get("reasons") or {}).get("forgetting"),
+        "forgetting": concept.get("forgetting") if first else None,
+        "forgetting_reason": (concept.get("reasons") or {}).get("forgetting") if first or not concept else _RETURNS,
         "flops": task.spent if learned else None,
         "parts": story.parts(task) if learned else None,
         "seconds": task.seconds if learned else None,

@@ -106,7 +106,7 @@ def joint_account(event: Mapping[str, Any], regression: bool = False) -> Text:
     line = Text(no_wrap=True, overflow="ellipsis")
     line.append(f"{places(event):>3} ", style="dim")
     line.append(plain(together(event, regression)))
-    line.append(f"  {flops(event['flops'])}, {seconds(event['seconds'])}" if event["flops"] else "", style="dim")
+    line.append("  paid by each of them" if event["flops"] else "", style="dim")
     return line
 
 

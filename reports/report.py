@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError, RecordError
-from ..scenarios.record import read_record
+from ..scenarios.record import Record, read_record
 from ..scenarios.run_folder import EVENTS, MATRIX, write_atomically
 from .html import render
 from .summary import summarise, to_text
@@ -38,18 +39,18 @@ def report(run_dir: Path) -> tuple[Path, dict[str, Any]]:
         The path of `report.html`, and what stands in `summary.json`.
 
     Raises:
-        RecordError: If the folder holds no record, or its events end before its matrix does.
+        RecordError: If the folder holds no record, or a damaged one.
         OutputError: If it cannot be written.
     """
     record = read_record(run_dir)
-    told = sum(event.get("event") == "Evaluated" for event in record.events)
-    rows = 0 if record.matrix is None else len(record.matrix.values)
-    if told < rows:  # events are written first, so no crash leaves this behind
+    _check_rows(record)
+    try:
+        summary = summarise(record)
+    except (KeyError, TypeError, AttributeError) as error:
         raise RecordError(
-            f"{run_dir / EVENTS}: tells of {told} evaluations, {MATRIX} has {rows} rows: its end is missing. "
-            "The report is left as it was; the whole file is needed."
-        )
-    summary = summarise(record)
+            f"{run_dir / EVENTS}: an event does not hold what it must hold ({type(error).__name__}: {error}): the file "
+            "is damaged, or another evermap wrote it. The report is left as it was."
+        ) from error
     page = run_dir / "report.html"
     try:
         write_atomically(run_dir / "summary.json", to_text(summary))
@@ -57,3 +58,25 @@ def report(run_dir: Path) -> tuple[Path, dict[str, Any]]:
     except OSError as error:
         raise OutputError(f"{run_dir}: the report cannot be written ({error.strerror}).") from error
     return page, summary
+
+
+def _check_rows(record: Record) -> None:
+    """Check that the events and the matrix tell of the same evaluations.
+
+    Events are written first, so a crash between the two leaves one evaluation more in them, never one less.
+    """
+    told = [event for event in record.events if event.get("event") == "Evaluated"]
+    rows = [] if record.matrix is None else record.matrix.values.tolist()
+    if not len(rows) <= len(told) <= len(rows) + 1:
+        cut = EVENTS if len(told) < len(rows) else MATRIX
+        raise RecordError(
+            f"{record.path}: {EVENTS} tells of {len(told)} evaluations, {MATRIX} has {len(rows)} rows: the end of "
+            f"{cut} is missing. The report is left as it was; the whole file is needed."
+        )
+    for number, (row, event) in enumerate(zip(rows, told, strict=False)):
+        values = [value if math.isfinite(value) else None for value in row]
+        if list(event.get("values") or ()) != values:
+            raise RecordError(
+                f"{record.path}: row {number} of {MATRIX} and its evaluation in {EVENTS} differ: one of them was "
+                "changed. The report is left as it was."
+            )

@@ -22,9 +22,10 @@ def in_short(summary: Json) -> list[list[str]]:
     said = [["Forgotten", _forgotten(summary)], ["Transferred", _transferred(summary)], ["Chosen", _chosen(summary)]]
     share = summary["totals"]["anchor_share"]
     if share:
-        said.append(["Answered", _answered(share)])
+        said.append(["Answered", answered(share)])
     totals = summary["totals"]
-    cost = f"{units.flops(totals['flops'])} and {units.seconds(totals['seconds'])} of CPU time, evaluation included; "
+    seconds = units.seconds(totals["seconds"])
+    cost = f"{units.flops(totals['flops'])} on the tasks; {seconds} of CPU time, evaluation included; "
     cost += f"{units.size(totals['store_bytes'])} are kept, {units.count(totals['encoders'], 'encoder')} among them."
     said.append(["Spent", cost])
     return [each for each in said if each[1]]
@@ -68,6 +69,15 @@ def _transferred(summary: Json) -> str:
             f"learning later tasks improved “{units.plain(best['name'])}” by "
             f"{units.change(best['backward'], best['regression'])}{'' if best['regression'] else ' points'}"
         )
+    worse = [
+        each
+        for each in summary["concepts"]
+        if each["forward"] is not None and each["learned"] is not None and each["before"] - each["learned"] >= 0.01
+    ]
+    if worse:
+        most = max(worse, key=lambda each: each["before"] - each["learned"])
+        before, after = (units.scored(most[key], most["regression"]) for key in ("before", "learned"))
+        said.append(f"“{units.plain(most['name'])}” was answered better before it was learned ({before}, then {after})")
     return f"{'; '.join(said)}." if said else ""
 
 
@@ -86,7 +96,12 @@ def _chosen(summary: Json) -> str:
     return f"{said}."
 
 
-def _answered(share: float) -> str:
+def answered(share: float) -> str:
+    """Say which share of the answers the anchor gave, where no task label is given.
+
+    Args:
+        share: The share.
+    """
     if share == 1:
         return "Without a task label, the anchor gave every answer: its accuracy says nothing about the choices below."
     return f"Without a task label, the anchor gave {units.percent(share)} % of the answers."

@@ -73,14 +73,11 @@ class TaskStory:
 
     @property
     def spent(self) -> float:
-        """FLOPs spent on it so far: profile, choice and learning."""
+        """FLOPs spent on it so far: profile, choice and learning; its part of a joint phase once it was learned."""
         if self.learned:
             return float(self.learned["total_flops"])
         before = sum(float(part.get("flops") or 0.0) for part in (self.profiled, self.chosen) if part)
-        arms: dict[tuple[str, str | None], float] = {}
-        for event in (*self.joint, *self.progress):
-            arms[(event["strategy"], event["source"])] = float(event["flops"])
-        return before + sum(arms.values())
+        return before + _at_work(self.progress)
 
     @property
     def seconds(self) -> float:
@@ -172,12 +169,14 @@ class Story:
     @property
     def flops(self) -> float:
         """FLOPs spent on all tasks so far."""
-        return sum(task.spent for task in self.tasks.values())
+        alone = sum(task.spent for task in self.tasks.values())
+        under_way = sum(_at_work(task.joint) for task in self.tasks.values() if self.phase(task.index) is None)
+        return alone + under_way + self._unpaid("flops")
 
     @property
     def seconds(self) -> float:
         """CPU seconds so far, evaluation included."""
-        learning = sum(task.seconds for task in self.tasks.values())
+        learning = sum(task.seconds for task in self.tasks.values()) + self._unpaid("seconds")
         return learning + sum(float(row.get("seconds") or 0.0) for row in self.rows)
 
     @property
@@ -238,13 +237,29 @@ class Story:
         }
         whole = float(learned.get("total_flops") or 0.0)
         rest = max(whole - sum(found.values()), 0.0)
-        if joint is not None and joint["stopped"] != "diverged":
-            shares = [self.tasks[i].started for i in joint["tasks"] if i in self.tasks]
-            budgets = sum(float(start["budget"]) for start in shares if start)
-            own = float(task.started["budget"]) / budgets if task.started and budgets else 1 / len(joint["tasks"])
-            found["together"] = min(own * float(joint["flops"]), rest)
+        if joint is not None:  # one that diverged was paid as well
+            found["together"] = min(self._share(joint, task) * float(joint["flops"]), rest)
         found["learning"] = rest - found["together"]
         return found
+
+    def _share(self, joint: Json, task: TaskStory) -> float:
+        """Tell which share of a joint phase a task pays: that of its budget; who did not start counts as the mean."""
+        started = [self.tasks[i].started for i in joint["tasks"] if i in self.tasks]
+        budgets = [float(start["budget"]) for start in started if start]
+        if not task.started or not sum(budgets):
+            return 1 / len(joint["tasks"])
+        return float(task.started["budget"]) * len(budgets) / sum(budgets) / len(joint["tasks"])
+
+    def _unpaid(self, what: str) -> float:
+        """Add up what joint phases have cost and no task's account holds yet."""
+        return sum(
+            float(joint[what]) * max(0.0, 1.0 - sum(self._share(joint, task) for task in self._paid(joint)))
+            for joint in self.together
+        )
+
+    def _paid(self, joint: Json) -> list[TaskStory]:
+        found = [self.tasks.get(i) for i in joint["tasks"]]
+        return [task for task in found if task is not None and task.learned]
 
     def _note_origins(self, task: TaskStory, event: Json) -> None:
         """Note what a task brought; what several tasks that were learned together share is theirs together."""
@@ -256,6 +271,11 @@ class Story:
             jointly = joint is not None and (kind == "kept" or strategy == joint["strategy"])
             if joint is not None and jointly and known.tasks[0] in joint["tasks"] and known.tasks != (task.index,):
                 self.origins[known.entry] = Origin(known.entry, tuple(joint["tasks"]), "together")
+
+
+def _at_work(progress: Iterable[Json]) -> float:
+    """FLOPs that arms have spent, by their last `Progress` each."""
+    return float(sum({(event["strategy"], event["source"]): float(event["flops"]) for event in progress}.values()))
 
 
 _PARTS = {

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from . import units
+from .short import answered
 
 
 def overview(summary: Mapping[str, Any]) -> RenderableType:
@@ -26,6 +27,12 @@ def overview(summary: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_tasks(summary), _numbers(summary)]
     kept = f"{units.size(totals['store_bytes'])} kept"
     parts.append(Text(f"{units.flops(totals['flops'])}, {units.seconds(totals['seconds'])} CPU, {kept}", style="dim"))
+    if totals["anchor_share"]:
+        parts.append(Text(answered(totals["anchor_share"]), style="yellow"))
+    joint = [task for task in summary["tasks"] if (task["parts"] or {}).get("together")]
+    if joint:
+        those = units.ranges([task["index"] + 1 for task in joint])
+        parts.append(Text(f"The cost of tasks {those} holds their part of learning together.", style="dim"))
     notes = [f"{run['status'].capitalize()}: {run['status_note']}"] if run["status"] != "finished" else []
     for task in summary["tasks"]:
         notes += [f"Task {task['index'] + 1}: {warning}" for warning in task["warnings"]]

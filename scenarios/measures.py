@@ -174,20 +174,22 @@ class Measures:
         Returns:
             How many answers the anchor gave, per column.
         """
-        row = len(self._rows)
+        row, learned_at = len(self._rows), list(self._learned_at)
         for i in range(self._announced, 0 if task is None else task + 1):
             concept = self._stream.concept_of(i)
-            returns = self._learned_at[concept] is not None
+            returns = learned_at[concept] is not None
             # Avalanche compares ids with a test experience's id and the one before: those beyond mean "none of them".
             self._avalanche.announce(len(self._stream.concepts) + i if returns else concept)
             if not returns:
-                self._learned_at[concept] = row
+                learned_at[concept] = row
             self._announced = i + 1
         # Avalanche draws from the global generators; a row must not depend on what was drawn before, nor change it.
         with OwnRandomness(0).swapped_in():
             accuracies, anchored, values = self._avalanche.evaluate(agent)
+        # All of the row or nothing of it: whoever is interrupted while it is taken finds the matrix as it was.
         self._rows.append(accuracies)
         self._row_tasks.append(task)
+        self._learned_at = learned_at
         self._given.extend((row, name, value) for name, value in values.items())
         return anchored
 

@@ -12,9 +12,11 @@ from ..agent.agent import LifelongAgent
 from ..agent.agent_settings import AgentSettings
 from ..agent.events import Evaluated, Event, TaskStarted
 from ..agent.selector import Selector, make_selector
+from ..agent.settings import configure
 from ..agent.store import KnowledgeStore
 from ..agent.strategy import Strategy, make_strategies
 from ..errors import UserError
+from ..registry import load
 from ..streams.stream import Stream, build_stream
 from ..streams.task import Task
 from .manifest import ended, new_manifest
@@ -64,8 +66,13 @@ def make_agent(scenario: Scenario, store: KnowledgeStore) -> LifelongAgent:
 
 
 def _parts(scenario: Scenario) -> tuple[Mapping[str, Strategy], Selector, AgentSettings]:
-    """Make what an agent is made of, so that what cannot be made is found before a store is opened."""
+    """Make what an agent is made of, so that what cannot be made is found before a store is opened.
+
+    Small networks are fastest with one torch thread, and results must not depend on how many there are.
+    """
+    torch.set_num_threads(1)
     spec, budget = scenario.agent, scenario.budget
+    configure(load("encoder", spec.encoder).Settings, spec.encoder_settings, "agent.encoder_settings")
     strategies = make_strategies(scenario.strategies)
     settings = AgentSettings(
         **spec.model_dump(exclude={"selector"}),

@@ -62,7 +62,9 @@ class Probe(Selector):
         joint = next((option for option in open_to if option.strategy == (bench.known.joint or ("",))[0]), None)
         held_out = len(bench.held_out or ())
         if held_out < FEWEST_TO_CALIBRATE or trained == default:
-            reason = f"{held_out} held-out samples cannot judge training; {default.source} represents it best"
+            reason = (
+                f"{held_out} held-out samples cannot judge training; {default.source} has the least leave-one-out error"
+            )
             return Choice("prototype", default.source, reason, values, background=joint)
         why = {
             "scratch": "no stored encoder is near it",

@@ -142,4 +142,7 @@ def test_the_picture_shows_tasks_that_are_learned_together(
     with display(console, "demo") as shown:
         for event in joint():
             shown.feed(event)
-    assert "1–3 3 tasks arrived together; multitask learned them as one, 95.0 % held out  300 MFLOP" in file.getvalue()
+    assert (
+        "1–3 3 tasks arrived together; multitask learned them as one, 95.0 % held out  paid by each of them"
+        in file.getvalue()
+    )

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +20,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from .agent.events import Event
     from .scenarios.scenario import Scenario
 
 OUR_FAULT, INTERRUPTED = 1, 130
@@ -125,6 +126,30 @@ def run(
     raise typer.Exit(_play(recipe, out, plugin or (), as_json))
 
 
+@app.command(context_settings=_HELP)
+def resume(
+    record: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that was cut off.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on although recipe, data, versions or plug-ins have changed.")
+    ] = False,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Go on with a run that was interrupted or killed, at its last finished task, as if nothing had happened."""
+    from .scenarios.record import read_manifest
+
+    manifest = read_manifest(record)
+    _load_plugins(plugin)
+    if manifest["status"] == "finished":
+        _stderr().print(f"evermap: {record} is finished: {manifest['kept']}.")
+        raise typer.Exit(_conclude(record, None, as_json))
+    from .scenarios.resume import resume as resume_run
+
+    title = f"{manifest['scenario']}  {manifest['agent']}  seed {manifest['seed']}"
+    raise typer.Exit(_watch(record, resume_run(record, force=force), title, as_json))
+
+
 @app.command("list", context_settings=_HELP)
 def list_(
     kind: Annotated[Kind | None, typer.Argument(help="What to list; everything when left out.")] = None,
@@ -211,17 +236,10 @@ def report(
 
 def _play(recipe: Scenario, out: Path | None, plugins: Sequence[Path], as_json: bool) -> int:
     """Run a recipe, show its events, write its report; give back the exit code."""
-    import warnings
-
-    # Avalanche imports qpsolvers, which says so on every start; nothing here solves a quadratic programme.
-    warnings.filterwarnings("ignore", "no QP solver found", UserWarning)
-    import torch
-
-    from .reports.live import display
+    _quiet()
     from .scenarios.record import check_writable, new_run_dir
     from .scenarios.run import run as run_scenario
 
-    torch.set_num_threads(1)
     selector, ours = recipe.agent.selector, out is None or not out.exists()
     if out is None:
         out = new_run_dir(Path("runs"), recipe.name, selector, recipe.seed)
@@ -230,22 +248,42 @@ def _play(recipe: Scenario, out: Path | None, plugins: Sequence[Path], as_json: 
     for file in plugins:
         again += ["--plugin", str(file)]
     title = f"{recipe.name}  {selector}  seed {recipe.seed}"
+    try:
+        return _watch(out, run_scenario(recipe, out, command=again), title, as_json)
+    finally:
+        if ours and not (out / "manifest.json").exists():
+            shutil.rmtree(out, ignore_errors=True)  # it failed before there was anything to record
+
+
+def _watch(out: Path, events: Generator[Event], title: str, as_json: bool) -> int:
+    """Show what happens in a run, write its report; give back the exit code."""
+    _quiet()
+    import torch
+
+    from .reports.live import display
+    from .scenarios.record import read_record
+
+    torch.set_num_threads(1)
     failure: Exception | KeyboardInterrupt | None = None
     try:
-        with (
-            nullcontext() if as_json else display(_stdout(), title) as shown,
-            closing(run_scenario(recipe, out, command=again)) as events,
-        ):
+        with nullcontext() if as_json else display(_stdout(), title) as shown, closing(events):
             for event in events:
                 if shown is None:
                     _json(event.to_json(), lines=True)
-                else:
-                    shown.feed(event.to_json())
+                    continue
+                if type(event).__name__ == "Resumed":
+                    shown.recall(read_record(out).events)
+                shown.feed(event.to_json())
     except (Exception, KeyboardInterrupt) as error:
         failure = error
-    if failure is not None and ours and not (out / "manifest.json").exists():
-        shutil.rmtree(out, ignore_errors=True)  # it failed before there was anything to record
     return _conclude(out, failure, as_json)
+
+
+def _quiet() -> None:
+    """Silence qpsolvers, which Avalanche imports and which warns on every start: no quadratic programme is solved."""
+    import warnings
+
+    warnings.filterwarnings("ignore", "no QP solver found", UserWarning)
 
 
 def _conclude(out: Path, failure: Exception | KeyboardInterrupt | None, as_json: bool) -> int:
@@ -262,6 +300,8 @@ def _conclude(out: Path, failure: Exception | KeyboardInterrupt | None, as_json:
     else:
         done = sum(task["accuracy"] is not None for task in summary["tasks"])
         kept = f"Kept: {done} of {summary['run']['tasks']} tasks; {page} reports them."
+        if failure is not None:
+            kept += f" `evermap resume {out}` goes on from there."
         if as_json:
             _json({"event": "Summary", "report": str(page), **summary}, lines=True)
         elif failure is None or done:

@@ -66,6 +66,10 @@ class RecordError(UserError):
     """A folder that is no run record, or a damaged one."""
 
 
+class ResumeError(UserError):
+    """A run that cannot go on as it began; says what differs, or what is missing."""
+
+
 class PluginError(UserError):
     """A plug-in that cannot be imported, or that defines nothing evermap knows."""
 
@@ -106,8 +110,8 @@ class NothingApplies(StrategyError):
         super().__init__("any", task, 0, f"none of the strategies applies ({said})")
 
 
-class StoreError(EvermapError):
-    """The knowledge store cannot be read or written; says which entry and which task it concerns."""
+class StoreError(UserError):
+    """The knowledge store cannot be read or written: a place or a disk; says which entry and task it concerns."""
 
 
 class BudgetError(UserError):

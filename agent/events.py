@@ -16,6 +16,23 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Resumed(Event):
+    """A run goes on that was cut off; told to whoever watches, and not part of the record.
+
+    Attributes:
+        done: Tasks that are remembered.
+        tasks: How many tasks the stream has.
+        rows: Rows of the accuracy matrix that are there.
+        changed: What differs from the run as it began, where it was forced, and what may change the last bits.
+    """
+
+    done: int
+    tasks: int
+    rows: int
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class TaskStarted(Event):
     """A task arrived.
 

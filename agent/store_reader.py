@@ -127,6 +127,14 @@ class StoreReader:
             raise StoreError(f"There is no record of task {index} in the knowledge store {self._where}.")
         return found[0]
 
+    def has_task(self, index: int) -> bool:
+        """Tell whether there is a record of a task."""
+        return bool(self._fetch('SELECT 1 FROM tasks WHERE "index" = ?', index))
+
+    def learned(self) -> int:
+        """Return how many tasks of the stream are remembered, without those of streams before it."""
+        return int(self._fetch('SELECT COUNT(*) FROM tasks WHERE "index" >= 0')[0][0])
+
     def provenance(self, entry: str | None = None) -> list[ProvenanceRecord]:
         """List what was made from what, oldest first; only what one entry was made from if it is given."""
         if entry is None:
@@ -142,6 +150,10 @@ class StoreReader:
     def events(self, after: int = 0) -> list[EventRecord]:
         """List the events with a sequence number above `after`, in order."""
         return self._select(EventRecord, "WHERE seq > ? ORDER BY seq", after)
+
+    def last_event(self) -> int:
+        """Return the sequence number of the newest event; 0 where there is none."""
+        return int(self._fetch("SELECT COALESCE(MAX(seq), 0) FROM events")[0][0])
 
     def rows(self) -> list[RowRecord]:
         """List the rows of the accuracy matrix, in order."""

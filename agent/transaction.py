@@ -157,13 +157,21 @@ class Transaction:
         if known is not None:
             return known
         if slot is not None:
-            former = self._find("banks", "blob", {"slot": slot})
-            if former is not None:
-                self._execute("DELETE FROM banks WHERE slot = ?", (slot,))
-                self.superseded.append(former)
+            self.empty(slot)
         number = self._next("bank")
         self._insert(BankEntry(f"bank-{number}", number, spec, blob, layout, encoder, task, slot, size))
         return f"bank-{number}"
+
+    def empty(self, slot: str) -> None:
+        """Let the bank that holds a slot leave the store, if there is one.
+
+        Args:
+            slot: The name of the slot.
+        """
+        former = self._find("banks", "blob", {"slot": slot})
+        if former is not None:
+            self._execute("DELETE FROM banks WHERE slot = ?", (slot,))
+            self.superseded.append(former)
 
     def add_meta(
         self,

@@ -238,7 +238,7 @@ class LifelongAgent:
             alone = self.settings.sharing == "in-place"
             beside = [self._store_encoder(t, task, stem, e.model, e.option, e.flops, alone) for e in outcome.extras]
             beside += self.library.store_metas(t, task.index, bench.task.input_shape, outcome.metas)
-            self.library.remember(t, task.input_shape, bench, record)
+            self.library.remember(t, task, bench, record)
             keep(t, self.layout.joint, task.index)
             entry = self.store.encoder(encoder)
             remembered = self.note(
@@ -249,7 +249,7 @@ class LifelongAgent:
                     parent=entry.parent,
                     new_bytes=self.store.bytes_kept() - before,
                     store_bytes=self.store.bytes_kept(),
-                    encoders=len(self.store.encoders()),
+                    encoders=self.store.encoder_count(),
                     kept=tuple(beside),
                 )
             )

@@ -66,9 +66,44 @@ _FIRST = (
         UNION SELECT blob, bytes FROM banks UNION SELECT blob, bytes FROM metas""",
 )
 
-# Whether anything needs a blob, by the index of each table; the view would first collect them all.
-IS_LIVE = " UNION ALL ".join(
-    f"SELECT 1 FROM {table} WHERE blob = :blob" for table in ("encoders", "heads", "banks", "metas")
+# Whether anything needs a blob.
+IS_LIVE = "SELECT 1 FROM blobs WHERE blob = :blob"
+
+
+def _counted(table: str) -> tuple[str, str]:
+    """Triggers that keep `blobs` and `kept` when an entry comes or goes."""
+    return (
+        f"""CREATE TRIGGER {table}_come AFTER INSERT ON {table} BEGIN
+            UPDATE kept SET bytes = bytes + NEW.bytes WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE blob = NEW.blob);
+            INSERT INTO blobs VALUES (NEW.blob, NEW.bytes, 1) ON CONFLICT (blob) DO UPDATE SET uses = uses + 1;
+        END""",
+        f"""CREATE TRIGGER {table}_go AFTER DELETE ON {table} BEGIN
+            UPDATE blobs SET uses = uses - 1 WHERE blob = OLD.blob;
+            UPDATE kept SET bytes = bytes - OLD.bytes WHERE EXISTS
+                (SELECT 1 FROM blobs WHERE blob = OLD.blob AND uses = 0);
+            DELETE FROM blobs WHERE blob = OLD.blob AND uses = 0;
+        END""",
+    )
+
+
+_SECOND = (
+    # What a task looked like, small enough to compare a new task with all of them: see signature.py.
+    """CREATE TABLE signatures (
+        task INTEGER PRIMARY KEY, space TEXT NOT NULL, classes TEXT NOT NULL, inputs BLOB NOT NULL,
+        features BLOB NOT NULL)""",
+    "CREATE INDEX tasks_label ON tasks (label)",
+    "CREATE INDEX tasks_head ON tasks (head)",
+    "CREATE INDEX helped_task ON helped (task)",
+    # Every blob that something needs with the number of entries that do, and the bytes of all: kept by triggers, so
+    # that neither has to be counted again after every task.
+    "CREATE TABLE blobs (blob TEXT PRIMARY KEY, bytes INTEGER NOT NULL, uses INTEGER NOT NULL) WITHOUT ROWID",
+    """INSERT INTO blobs SELECT blob, MAX(bytes), COUNT(*) FROM (
+        SELECT blob, bytes FROM encoders UNION ALL SELECT blob, bytes FROM heads
+        UNION ALL SELECT blob, bytes FROM banks UNION ALL SELECT blob, bytes FROM metas) GROUP BY blob""",
+    "CREATE TABLE kept (bytes INTEGER NOT NULL)",
+    "INSERT INTO kept SELECT COALESCE(SUM(bytes), 0) FROM blobs",
+    *(trigger for table in ("encoders", "heads", "banks", "metas") for trigger in _counted(table)),
+    "DROP VIEW live_blobs",
 )
 
 
@@ -77,8 +112,13 @@ def _first(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+def _second(db: sqlite3.Connection) -> None:
+    for statement in _SECOND:
+        db.execute(statement)
+
+
 # Migration n leads from schema n to n + 1. They are only ever added to: a store of any age opens.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first,)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second)
 
 
 @contextmanager
@@ -102,6 +142,8 @@ def explained(where: str, wait: float = 0.0) -> Iterator[None]:
             what = "no space is left on its disk; nothing that was stored before is lost"
         elif "readonly" in said or "read-only" in said:
             what = "it cannot be written (read-only)"
+        elif "disk I/O" in said:
+            what = "its disk fails (disk I/O error); nothing that was stored before is lost"
         elif "malformed" in said or "not a database" in said:
             what = f"its {FILE} is damaged ({said})"
         elif "constraint failed" in said:

@@ -135,7 +135,7 @@ class KnowledgeStore(StoreReader):
             Bytes freed.
         """
         with self.transaction(), self._explained():
-            live = {row["blob"] for row in self._db.execute("SELECT blob FROM live_blobs")}
+            live = {row["blob"] for row in self._db.execute("SELECT blob FROM blobs")}
             freed = self._blobs.sweep()
             for name in list(self._blobs.names()):
                 if name not in live:

@@ -62,6 +62,10 @@ class OutputError(UserError):
     """A place that cannot be written, or that already holds something."""
 
 
+class InputError(UserError):
+    """A file of inputs that cannot be answered for: unreadable, of another shape, or not scaled."""
+
+
 class RecordError(UserError):
     """A folder that is no run record, or a damaged one."""
 

@@ -233,7 +233,7 @@ class LifelongAgent:
                 outcome.option.source if self.library.is_stored(outcome.option.source) else "",
             ):
                 if helper:
-                    t.helped(helper, task.index, None, outcome.option.strategy)
+                    t.helped(helper, task.index, learned.gain, outcome.option.strategy)
             # What does not answer must not become what earlier tasks' heads read: in place it starts a new lineage.
             alone = self.settings.sharing == "in-place"
             beside = [self._store_encoder(t, task, stem, e.model, e.option, e.flops, alone) for e in outcome.extras]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -159,13 +160,14 @@ def explained(where: str, wait: float = 0.0) -> Iterator[None]:
         ) from error
 
 
-def connect(folder: Path | None, wait: float, read_only: bool) -> sqlite3.Connection:
+def connect(folder: Path | None, wait: float, read_only: bool, any_schema: bool = False) -> sqlite3.Connection:
     """Open a catalog and bring its schema up to date.
 
     Args:
         folder: The store's folder, which exists; None for a catalog in memory.
         wait: How long to wait for another writer, in seconds.
         read_only: Whether nothing may be written, a newer schema included.
+        any_schema: Whether to leave an older schema as it is.
 
     Returns:
         A connection in autocommit mode, whose rows know their columns' names.
@@ -178,19 +180,32 @@ def connect(folder: Path | None, wait: float, read_only: bool) -> sqlite3.Connec
         if folder is None:
             db = sqlite3.connect(":memory:", isolation_level=None)
         else:
-            uri = f"{(folder / FILE).absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+            uri = f"{(folder / FILE).absolute().as_uri()}?mode={_mode(folder, read_only)}"
             db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=wait)
         try:
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA foreign_keys = ON")
+            if read_only:
+                db.execute("PRAGMA query_only = ON")
             if folder and not read_only:
                 db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
-            _migrate(db, where, read_only)
+            if not any_schema:
+                _migrate(db, where, read_only)
         except BaseException:
             db.close()
             raise
     return db
+
+
+def _mode(folder: Path, read_only: bool) -> str:
+    """How SQLite opens the file: a reader who may write in the folder tidies up what SQLite makes for readers."""
+    if not read_only:
+        return "rwc"
+    if os.access(folder, os.W_OK):
+        return "rw"
+    # Where nobody can write, SQLite could not make its files for readers, and needs none.
+    return "ro" if (folder / f"{FILE}-wal").exists() else "ro&immutable=1"
 
 
 def _migrate(db: sqlite3.Connection, where: str, read_only: bool) -> None:
@@ -198,7 +213,9 @@ def _migrate(db: sqlite3.Connection, where: str, read_only: bool) -> None:
     if version == len(MIGRATIONS):
         return
     if read_only:
-        raise StoreError(f"The knowledge store {where} has the older schema {version}; open it for writing once.")
+        raise StoreError(
+            f"The knowledge store {where} has the older schema {version}; `evermap store gc` brings it up to date."
+        )
     db.execute("BEGIN IMMEDIATE")
     try:
         # Again, under the lock: another process may have done it meanwhile.

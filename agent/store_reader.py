@@ -55,13 +55,15 @@ class StoreReader:
         blobs: Where weights lie.
         where: The store, as messages name it.
         wait: How long a write waits for another process's, in seconds.
+        read_only: Whether it must not be written.
     """
 
-    def __init__(self, db: sqlite3.Connection, blobs: Blobs, where: str, wait: float) -> None:
+    def __init__(self, db: sqlite3.Connection, blobs: Blobs, where: str, wait: float, read_only: bool = False) -> None:
         self._db = db
         self._blobs = blobs
         self._where = where
         self._wait = wait
+        self._read_only = read_only
         self._cache: OrderedDict[tuple[str, str], dict[str, Tensor]] = OrderedDict()
         self._cached = 0
 
@@ -108,6 +110,14 @@ class StoreReader:
         """
         root = self.encoder(lineage).lineage
         return self._select(EncoderEntry, "WHERE lineage = ? ORDER BY number DESC LIMIT 1", root)[0]
+
+    def lineage(self, lineage: str) -> list[EncoderEntry]:
+        """List every version of a lineage, oldest first.
+
+        Args:
+            lineage: Id of the lineage.
+        """
+        return self._select(EncoderEntry, "WHERE lineage = ? ORDER BY number", lineage)
 
     def ancestry(self, entry: str) -> list[EncoderEntry]:
         """Return an encoder's versions from the first to itself: what a delta is a difference to, in order."""

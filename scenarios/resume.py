@@ -73,6 +73,8 @@ def _facts(out: Path, manifest: Mapping[str, Any]) -> Facts:
             kept = store.manifest()
             if kept:
                 return kept
+    if "continues" in manifest:
+        raise ResumeError(f"{out} has lost its store, which began on {manifest['continues']['store']}; run it again.")
     return from_manifest(manifest)
 
 

@@ -17,6 +17,7 @@ from ..agent.strategy import Strategy, make_strategies
 from ..errors import UserError
 from ..streams.stream import Stream, build_stream
 from ..streams.task import Task
+from .begin import begin_on
 from .export import Export, commit_row, restored
 from .facts import Facts, facts_of
 from .manifest import ended, new_manifest
@@ -98,7 +99,12 @@ def parts_of(scenario: Scenario) -> Parts:
 
 
 def run(
-    scenario: Scenario, out: Path, *, data_root: Path | None = None, command: Sequence[str] = ()
+    scenario: Scenario,
+    out: Path,
+    *,
+    store: Path | None = None,
+    data_root: Path | None = None,
+    command: Sequence[str] = (),
 ) -> Generator[Event]:
     """Run a scenario and leave its record.
 
@@ -107,6 +113,8 @@ def run(
     Args:
         scenario: The recipe.
         out: An empty folder.
+        store: The folder of a run, or of a store, whose knowledge the agent begins with. It is copied: the other
+            store stays as it is.
         data_root: Folder of the user's data sets.
         command: The command that makes the run again; left out: running the record's own recipe.
 
@@ -130,8 +138,10 @@ def run(
         command=command or ("evermap", "run", str(out / "scenario.toml")),
     )
     with locked(out):
-        folder.write_scenario(recipe)
         facts = facts_of(recipe, stream, parts[2].device, parts[0])
+        if store is not None:
+            facts["earlier"], manifest["continues"] = begin_on(store, out / "store", scenario, facts)
+        folder.write_scenario(recipe)
         yield from session(scenario, parts, stream, folder, manifest, facts)
 
 
@@ -162,7 +172,7 @@ def session(
     folder.write_manifest(manifest)
     try:
         with KnowledgeStore.open(folder.path / "store") as store:
-            if store.manifest() != facts:
+            if not facts.items() <= store.manifest().items():
                 with store.transaction() as t:
                     for key, value in facts.items():
                         t.set_manifest(key, value)

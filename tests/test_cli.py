@@ -72,8 +72,8 @@ def test_every_command_option_and_argument_has_help() -> None:
     import typer.main
 
     group: Any = typer.main.get_command(app)
-    assert set(group.commands) == {"run", "resume", "list", "show", "report"}
-    for command in group.commands.values():
+    assert set(group.commands) == {"run", "resume", "list", "show", "report", "predict", "store"}
+    for command in (*group.commands.values(), *group.commands["store"].commands.values()):
         assert command.help
         for parameter in command.params:
             assert parameter.help, f"{command.name} {parameter.name}"

@@ -132,6 +132,7 @@ class Library:
             entries = [entry for entry in entries if newest[entry.lineage] == entry.id]
         fitting = [entry for entry in entries if entry.input_shape == task.input_shape]
         recalled = self._memory.recall(fitting, lambda entry: entry.task, task, RECALLED)
+        self._memory.tasks_on([entry.id for entry in recalled])  # read at once
         sources = [self._source(entry) for entry in reversed(recalled)]
         base = "raw" if self._settings.stem == "none" else "stem"
         fixed = [

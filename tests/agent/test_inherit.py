@@ -92,7 +92,7 @@ def test_a_damaged_blob_leaves_no_half_a_store(tmp_path):
     fill(tmp_path / "old")
     blob = next((tmp_path / "old" / "blobs").iterdir())
     blob.write_bytes(blob.read_bytes()[:-1] + b"\x01")
-    with pytest.raises(StoreError, match="damaged|missing"):
+    with pytest.raises(StoreError, match=r"damaged|missing"):
         inherit(tmp_path / "old", tmp_path / "new", keep_classes=True, episodes=9)
     assert {path.name for path in tmp_path.iterdir()} == {"old"}
 

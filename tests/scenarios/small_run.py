@@ -93,6 +93,8 @@ def leavings(out: Path) -> dict[str, object]:
 
 
 def _read(cell: object) -> object:
+    if isinstance(cell, bytes):
+        return cell.hex()
     try:
         return json.loads(cell) if isinstance(cell, str) else cell
     except ValueError:

@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing, nullcontext
 from enum import StrEnum
 from pathlib import Path
@@ -20,6 +20,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from .agent.events import Event
+    from .agent.store import KnowledgeStore
     from .scenarios.scenario import Scenario
 
 OUR_FAULT, INTERRUPTED = 1, 130
@@ -35,6 +37,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _HELP = {"help_option_names": ["-h", "--help"]}
+store_app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": []})
+app.add_typer(store_app, name="store", help="Look into a knowledge store, check it, and pass on what is in it.")
 
 
 class Device(StrEnum):
@@ -102,6 +106,10 @@ def run(
         Path | None, typer.Option(metavar="DIR", help="The new folder of the record.", show_default="runs/<id>")
     ] = None,
     device: Annotated[Device, typer.Option(help="Where networks learn.")] = Device.auto,
+    store: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="A run or a store whose knowledge the agent begins with; it is copied."),
+    ] = None,
     sets: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change a field of the recipe; may be repeated."),
@@ -122,7 +130,31 @@ def run(
     if device is not Device.auto:
         overrides.append(f"device={device.value}")
     recipe = load_scenario(scenario, overrides)
-    raise typer.Exit(_play(recipe, out, plugin or (), as_json))
+    raise typer.Exit(_play(recipe, out, store, plugin or (), as_json))
+
+
+@app.command(context_settings=_HELP)
+def resume(
+    record: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that was cut off.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Go on although recipe, data, versions or plug-ins have changed.")
+    ] = False,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Go on with a run that was interrupted or killed, at its last finished task, as if nothing had happened."""
+    from .scenarios.record import read_manifest
+
+    manifest = read_manifest(record)
+    _load_plugins(plugin)
+    if manifest["status"] == "finished":
+        _stderr().print(f"evermap: {record} is finished: {manifest['kept']}.")
+        raise typer.Exit(_conclude(record, None, as_json))
+    from .scenarios.resume import resume as resume_run
+
+    title = f"{manifest['scenario']}  {manifest['agent']}  seed {manifest['seed']}"
+    raise typer.Exit(_watch(record, resume_run(record, force=force), title, as_json))
 
 
 @app.command("list", context_settings=_HELP)
@@ -209,43 +241,255 @@ def report(
         _overview(summary, page)
 
 
-def _play(recipe: Scenario, out: Path | None, plugins: Sequence[Path], as_json: bool) -> int:
+@app.command(context_settings=_HELP)
+def predict(
+    record: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    inputs: Annotated[
+        Path,
+        typer.Option("--input", metavar="FILE", help="An image or a folder of images, .npy, .npz, or .csv of numbers."),
+    ],
+    task: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The task that is meant; left out: the agent finds out.")
+    ] = None,
+    resize: Annotated[bool, typer.Option("--resize", help="Resize images that have another size.")] = False,
+    scale: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="Divide arrays and rows by this, to lie in 0 to 1.")
+    ] = None,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Answer for inputs of your own with what a run has learned: class and probability."""
+    _quiet()
+    _load_plugins(plugin)
+    from .scenarios.predict import predict as answers
+
+    found = answers(record, inputs, task=task, resize=resize, scale=scale)
+    if as_json:
+        _json(found)
+    else:
+        from .reports.store import prediction_page
+
+        _stdout().print(prediction_page(found))
+
+
+Store = Annotated[Path, typer.Argument(metavar="STORE", help="The folder of a run, or of a store.")]
+
+
+@store_app.callback()
+def store_root(
+    help_: Annotated[
+        bool, typer.Option("--help", "-h", callback=_help, is_eager=True, help="Show this message and exit.")
+    ] = False,
+) -> None:
+    """Look into a knowledge store, check it, and pass on what is in it."""
+
+
+@store_app.command("ls", context_settings=_HELP)
+def store_ls(store: Store, as_json: AsJson = False, debug: Debug = False) -> None:
+    """List what a store holds: tasks, encoders, heads, statistics, samples."""
+    from .agent.overview import listed
+
+    with _opened(store) as opened:
+        found = listed(opened)
+    _show(found, "store_page", as_json)
+
+
+@store_app.command("show", context_settings=_HELP)
+def store_show(
+    store: Store,
+    entry: Annotated[str, typer.Argument(help="Id of an entry (encoder-3), or a task's name or index.")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show an entry with its lineage, what it was made from and whom it helped; or a task."""
+    from .agent.overview import shown
+
+    with _opened(store) as opened:
+        found = shown(opened, entry)
+    _show(found, "entry_page", as_json)
+
+
+@store_app.command("similar", context_settings=_HELP)
+def store_similar(
+    store: Store,
+    task: Annotated[str, typer.Argument(help="A task's name or index.")],
+    most: Annotated[int, typer.Option("--most", min=1, help="How many tasks to list.")] = 10,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """List the known tasks that are nearest to one, by inputs, labels and features."""
+    from .agent.overview import similar
+
+    with _opened(store) as opened:
+        found = similar(opened, task, most)
+    _show(found, "similar_page", as_json)
+
+
+@store_app.command("verify", context_settings=_HELP)
+def store_verify(store: Store, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Read every blob and check the catalog; the exit code is 1 where something is damaged."""
+    from dataclasses import asdict
+
+    from .reports.store import damage_page
+
+    with _opened(store) as opened:
+        found = [asdict(each) for each in opened.verify()]
+        names = {record.index: record.name for record in opened.tasks()}
+    if as_json:
+        _json(found)
+    else:
+        _stdout().print(damage_page(found, names))
+    raise typer.Exit(1 if found else 0)
+
+
+@store_app.command("gc", context_settings=_HELP)
+def store_gc(store: Store, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Remove what killed processes have left, and nothing else."""
+    from .agent.inherit import store_folder
+    from .agent.store import KnowledgeStore
+    from .reports.units import size
+
+    with KnowledgeStore.open(store_folder(store), create=False) as opened:
+        freed = opened.collect_garbage()
+    if as_json:
+        _json({"freed": freed})
+    else:
+        _stdout().print(f"{size(freed)} freed.")
+
+
+@store_app.command("export", context_settings=_HELP)
+def store_export(
+    store: Store,
+    task: Annotated[str, typer.Argument(help="A task's name or index: what answers for it is written.")],
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write, without suffix.")],
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Write a task's encoder and head as FILE.safetensors and FILE.json, which plain torch can load."""
+    from .agent.exchange import export
+
+    _load_plugins(plugin)
+    with _opened(store) as opened:
+        files = export(opened, task, out, opened.manifest())
+    if as_json:
+        _json({"files": files})
+    else:
+        for file in files:
+            sys.stdout.write(f"{file}\n")
+
+
+@store_app.command("import", context_settings=_HELP)
+def store_import(
+    source: Annotated[Path, typer.Argument(metavar="FROM", help="A run, a store, or a file of `store export`.")],
+    target: Annotated[Path, typer.Argument(metavar="TO", help="The folder of the new store.")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Make a new agent's store from somebody's store or exported model; `run --store TO` begins on it."""
+    from .agent.exchange import import_export, is_export
+    from .agent.inherit import inherit, store_folder
+
+    if is_export(source):
+        import_export(source, target)
+        known = 1
+    else:
+        known = inherit(store_folder(source), target)
+    if as_json:
+        _json({"store": target, "tasks": known})
+    else:
+        from .reports.units import count
+
+        _stdout().print(f"{target} knows {count(known, 'task')}; `evermap run SCENARIO --store {target}` begins on it.")
+
+
+@store_app.command("diff", context_settings=_HELP)
+def store_diff(
+    first: Annotated[Path, typer.Argument(metavar="A", help="The folder of a run, or of a store.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Say how two stores differ by what is in them; the exit code is 1 where they do."""
+    from .agent.overview import compared
+
+    with _opened(first) as one, _opened(second) as other:
+        found = compared(one, other)
+    _show(found, "difference_page", as_json)
+    raise typer.Exit(0 if found["equal"] else 1)
+
+
+def _opened(path: Path) -> KnowledgeStore:
+    """Open the store of a run, or a store, for reading."""
+    from .agent.inherit import store_folder
+    from .agent.store import KnowledgeStore
+
+    return KnowledgeStore.open(store_folder(path), read_only=True)
+
+
+def _show(found: dict[str, Any], page: str, as_json: bool) -> None:
+    """Print what was found as JSON, or as a page of `reports.store`."""
+    if as_json:
+        _json(found)
+        return
+    from .reports import store
+
+    _stdout().print(getattr(store, page)(found))
+
+
+def _play(recipe: Scenario, out: Path | None, store: Path | None, plugins: Sequence[Path], as_json: bool) -> int:
     """Run a recipe, show its events, write its report; give back the exit code."""
-    import warnings
-
-    # Avalanche imports qpsolvers, which says so on every start; nothing here solves a quadratic programme.
-    warnings.filterwarnings("ignore", "no QP solver found", UserWarning)
-    import torch
-
-    from .reports.live import display
+    _quiet()
     from .scenarios.record import check_writable, new_run_dir
     from .scenarios.run import run as run_scenario
 
-    torch.set_num_threads(1)
     selector, ours = recipe.agent.selector, out is None or not out.exists()
     if out is None:
         out = new_run_dir(Path("runs"), recipe.name, selector, recipe.seed)
     check_writable(out)
     again = ["evermap", "run", str(out / "scenario.toml")]
+    if store is not None:
+        again += ["--store", str(store)]
     for file in plugins:
         again += ["--plugin", str(file)]
     title = f"{recipe.name}  {selector}  seed {recipe.seed}"
+    try:
+        return _watch(out, run_scenario(recipe, out, store=store, command=again), title, as_json)
+    finally:
+        if ours and not (out / "manifest.json").exists():
+            shutil.rmtree(out, ignore_errors=True)  # it failed before there was anything to record
+
+
+def _watch(out: Path, events: Generator[Event], title: str, as_json: bool) -> int:
+    """Show what happens in a run, write its report; give back the exit code."""
+    _quiet()
+    import torch
+
+    from .reports.live import display
+    from .scenarios.record import read_record
+
+    torch.set_num_threads(1)
     failure: Exception | KeyboardInterrupt | None = None
     try:
-        with (
-            nullcontext() if as_json else display(_stdout(), title) as shown,
-            closing(run_scenario(recipe, out, command=again)) as events,
-        ):
+        with nullcontext() if as_json else display(_stdout(), title) as shown, closing(events):
             for event in events:
                 if shown is None:
                     _json(event.to_json(), lines=True)
-                else:
-                    shown.feed(event.to_json())
+                    continue
+                if type(event).__name__ == "Resumed":
+                    shown.recall(read_record(out).events)
+                shown.feed(event.to_json())
     except (Exception, KeyboardInterrupt) as error:
         failure = error
-    if failure is not None and ours and not (out / "manifest.json").exists():
-        shutil.rmtree(out, ignore_errors=True)  # it failed before there was anything to record
     return _conclude(out, failure, as_json)
+
+
+def _quiet() -> None:
+    """Silence qpsolvers, which Avalanche imports and which warns on every start: no quadratic programme is solved."""
+    import warnings
+
+    warnings.filterwarnings("ignore", "no QP solver found", UserWarning)
 
 
 def _conclude(out: Path, failure: Exception | KeyboardInterrupt | None, as_json: bool) -> int:
@@ -262,6 +506,8 @@ def _conclude(out: Path, failure: Exception | KeyboardInterrupt | None, as_json:
     else:
         done = sum(task["accuracy"] is not None for task in summary["tasks"])
         kept = f"Kept: {done} of {summary['run']['tasks']} tasks; {page} reports them."
+        if failure is not None:
+            kept += f" `evermap resume {out}` goes on from there."
         if as_json:
             _json({"event": "Summary", "report": str(page), **summary}, lines=True)
         elif failure is None or done:

@@ -71,8 +71,16 @@ class OutputError(UserError):
     """A place that cannot be written, or that already holds something."""
 
 
+class InputError(UserError):
+    """A file of inputs that cannot be answered for: unreadable, of another shape, or not scaled."""
+
+
 class RecordError(UserError):
     """A folder that is no run record, or a damaged one."""
+
+
+class ResumeError(UserError):
+    """A run that cannot go on as it began; says what differs, or what is missing."""
 
 
 class PluginError(UserError):
@@ -115,8 +123,8 @@ class NothingApplies(StrategyError):
         super().__init__("any", task, 0, f"none of the strategies applies ({said})")
 
 
-class StoreError(EvermapError):
-    """The knowledge store cannot be read or written; says which entry and which task it concerns."""
+class StoreError(UserError):
+    """The knowledge store cannot be read or written: a place or a disk; says which entry and task it concerns."""
 
 
 class BudgetError(UserError):

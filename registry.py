@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import inspect
 import sys
@@ -27,13 +28,14 @@ _from_files: dict[str, dict[str, Registered]] = {kind: {} for kind in GROUPS}
 
 @dataclass(frozen=True)
 class Registered:
-    """One registered object: its kind, name, where it comes from, how to get it, and whose place it takes."""
+    """One registered object: its kind and name, where it comes from, how to get it, what it replaces, a file's hash."""
 
     kind: str
     name: str
     origin: str
     target: EntryPoint | type[Any]
     replaces: str | None = None
+    sha256: str = ""
 
     def load(self) -> Any:
         """Import the object.
@@ -96,6 +98,16 @@ def load(kind: str, name: str) -> Any:
     return known[name].load()
 
 
+def plugin_files() -> dict[str, str]:
+    """List the plug-in files that something is registered from.
+
+    Returns:
+        Name of the file to the SHA-256 of what it held when it was imported, sorted by name.
+    """
+    found = {entry.origin: entry.sha256 for kind in _from_files.values() for entry in kind.values()}
+    return {Path(origin).name: digest for origin, digest in sorted(found.items())}
+
+
 def add_file(path: Path) -> list[Registered]:
     """Register the strategies, selectors, encoders and sources that a Python file defines.
 
@@ -114,6 +126,7 @@ def add_file(path: Path) -> list[Registered]:
     if not path.is_file():
         raise PluginError(f"--plugin {path}: there is no such file.")
     module_name = f"evermap_plugin_{path.stem}"
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise PluginError(f"--plugin {path}: this is not a Python file (its name must end in .py).")
@@ -132,7 +145,7 @@ def add_file(path: Path) -> list[Registered]:
         defined_here = inspect.isclass(thing) and thing.__module__ == module_name and not inspect.isabstract(thing)
         if defined_here and isinstance(kind, str) and kind in GROUPS and isinstance(name, str):
             taken = _installed(kind).get(name)
-            entry = Registered(kind, name, str(path), thing, taken.origin if taken else None)
+            entry = Registered(kind, name, str(path), thing, taken.origin if taken else None, digest)
             _from_files[kind][name] = entry
             added.append(entry)
     if not added:

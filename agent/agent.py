@@ -20,6 +20,7 @@ from .budget import Ledger
 from .delta import stored_form
 from .entries import TaskRecord
 from .events import Chosen, Considered, Event, Profiled, Remembered
+from .joint import keep, kept
 from .layout import Layout
 from .learning import Learning
 from .library import Library
@@ -63,9 +64,10 @@ class LifelongAgent:
         self.layout = Layout(self.library, self.strategies, settings)
         self._bench: Workbench | None = None
         self._journal: list[Event] = []
-        kept = store.state("selector")
-        if kept is not None:
-            selector.restore(kept)
+        self.layout.joint.update(kept(store, settings.device))
+        learned = store.state("selector")
+        if learned is not None:
+            selector.restore(learned)
 
     def note(self, event: E) -> E:
         """Keep an event of the task at hand; it is committed together with the task.
@@ -78,6 +80,10 @@ class LifelongAgent:
         """
         self._journal.append(event)
         return event
+
+    def has_learned(self, task: Task) -> bool:
+        """Tell whether the store holds a task of this stream already: a run goes on after the last one that it does."""
+        return self.store.has_task(task.index)
 
     def budget(self, task: Task) -> float:
         """Tell what may be spent on a task, in FLOPs: the same for every strategy and every way to choose."""
@@ -228,12 +234,13 @@ class LifelongAgent:
                 outcome.option.source if self.library.is_stored(outcome.option.source) else "",
             ):
                 if helper:
-                    t.helped(helper, task.index, None, outcome.option.strategy)
+                    t.helped(helper, task.index, learned.gain, outcome.option.strategy)
             # What does not answer must not become what earlier tasks' heads read: in place it starts a new lineage.
             alone = self.settings.sharing == "in-place"
-            kept = [self._store_encoder(t, task, stem, e.model, e.option, e.flops, alone) for e in outcome.extras]
-            kept += self.library.store_metas(t, task.index, bench.task.input_shape, outcome.metas)
-            self.library.remember(t, task.input_shape, bench, record)
+            beside = [self._store_encoder(t, task, stem, e.model, e.option, e.flops, alone) for e in outcome.extras]
+            beside += self.library.store_metas(t, task.index, bench.task.input_shape, outcome.metas)
+            self.library.remember(t, task, bench, record)
+            keep(t, self.layout.joint, task.index)
             entry = self.store.encoder(encoder)
             remembered = self.note(
                 Remembered(
@@ -243,8 +250,8 @@ class LifelongAgent:
                     parent=entry.parent,
                     new_bytes=self.store.bytes_kept() - before,
                     store_bytes=self.store.bytes_kept(),
-                    encoders=len(self.store.encoders()),
-                    kept=tuple(kept),
+                    encoders=self.store.encoder_count(),
+                    kept=tuple(beside),
                 )
             )
             for event in self._journal:

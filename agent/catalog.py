@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -66,9 +67,44 @@ _FIRST = (
         UNION SELECT blob, bytes FROM banks UNION SELECT blob, bytes FROM metas""",
 )
 
-# Whether anything needs a blob, by the index of each table; the view would first collect them all.
-IS_LIVE = " UNION ALL ".join(
-    f"SELECT 1 FROM {table} WHERE blob = :blob" for table in ("encoders", "heads", "banks", "metas")
+# Whether anything needs a blob.
+IS_LIVE = "SELECT 1 FROM blobs WHERE blob = :blob"
+
+
+def _counted(table: str) -> tuple[str, str]:
+    """Triggers that keep `blobs` and `kept` when an entry comes or goes."""
+    return (
+        f"""CREATE TRIGGER {table}_come AFTER INSERT ON {table} BEGIN
+            UPDATE kept SET bytes = bytes + NEW.bytes WHERE NOT EXISTS (SELECT 1 FROM blobs WHERE blob = NEW.blob);
+            INSERT INTO blobs VALUES (NEW.blob, NEW.bytes, 1) ON CONFLICT (blob) DO UPDATE SET uses = uses + 1;
+        END""",
+        f"""CREATE TRIGGER {table}_go AFTER DELETE ON {table} BEGIN
+            UPDATE blobs SET uses = uses - 1 WHERE blob = OLD.blob;
+            UPDATE kept SET bytes = bytes - OLD.bytes WHERE EXISTS
+                (SELECT 1 FROM blobs WHERE blob = OLD.blob AND uses = 0);
+            DELETE FROM blobs WHERE blob = OLD.blob AND uses = 0;
+        END""",
+    )
+
+
+_SECOND = (
+    # What a task looked like, small enough to compare a new task with all of them: see signature.py.
+    """CREATE TABLE signatures (
+        task INTEGER PRIMARY KEY, space TEXT NOT NULL, classes TEXT NOT NULL, inputs BLOB NOT NULL,
+        features BLOB NOT NULL)""",
+    "CREATE INDEX tasks_label ON tasks (label)",
+    "CREATE INDEX tasks_head ON tasks (head)",
+    "CREATE INDEX helped_task ON helped (task)",
+    # Every blob that something needs with the number of entries that do, and the bytes of all: kept by triggers, so
+    # that neither has to be counted again after every task.
+    "CREATE TABLE blobs (blob TEXT PRIMARY KEY, bytes INTEGER NOT NULL, uses INTEGER NOT NULL) WITHOUT ROWID",
+    """INSERT INTO blobs SELECT blob, MAX(bytes), COUNT(*) FROM (
+        SELECT blob, bytes FROM encoders UNION ALL SELECT blob, bytes FROM heads
+        UNION ALL SELECT blob, bytes FROM banks UNION ALL SELECT blob, bytes FROM metas) GROUP BY blob""",
+    "CREATE TABLE kept (bytes INTEGER NOT NULL)",
+    "INSERT INTO kept SELECT COALESCE(SUM(bytes), 0) FROM blobs",
+    *(trigger for table in ("encoders", "heads", "banks", "metas") for trigger in _counted(table)),
+    "DROP VIEW live_blobs",
 )
 
 
@@ -77,8 +113,13 @@ def _first(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+def _second(db: sqlite3.Connection) -> None:
+    for statement in _SECOND:
+        db.execute(statement)
+
+
 # Migration n leads from schema n to n + 1. They are only ever added to: a store of any age opens.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first,)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second)
 
 
 @contextmanager
@@ -102,6 +143,8 @@ def explained(where: str, wait: float = 0.0) -> Iterator[None]:
             what = "no space is left on its disk; nothing that was stored before is lost"
         elif "readonly" in said or "read-only" in said:
             what = "it cannot be written (read-only)"
+        elif "disk I/O" in said:
+            what = "its disk fails (disk I/O error); nothing that was stored before is lost"
         elif "malformed" in said or "not a database" in said:
             what = f"its {FILE} is damaged ({said})"
         elif "constraint failed" in said:
@@ -117,13 +160,14 @@ def explained(where: str, wait: float = 0.0) -> Iterator[None]:
         ) from error
 
 
-def connect(folder: Path | None, wait: float, read_only: bool) -> sqlite3.Connection:
+def connect(folder: Path | None, wait: float, read_only: bool, any_schema: bool = False) -> sqlite3.Connection:
     """Open a catalog and bring its schema up to date.
 
     Args:
         folder: The store's folder, which exists; None for a catalog in memory.
         wait: How long to wait for another writer, in seconds.
         read_only: Whether nothing may be written, a newer schema included.
+        any_schema: Whether to leave an older schema as it is.
 
     Returns:
         A connection in autocommit mode, whose rows know their columns' names.
@@ -136,19 +180,32 @@ def connect(folder: Path | None, wait: float, read_only: bool) -> sqlite3.Connec
         if folder is None:
             db = sqlite3.connect(":memory:", isolation_level=None)
         else:
-            uri = f"{(folder / FILE).absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+            uri = f"{(folder / FILE).absolute().as_uri()}?mode={_mode(folder, read_only)}"
             db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=wait)
         try:
             db.row_factory = sqlite3.Row
             db.execute("PRAGMA foreign_keys = ON")
+            if read_only:
+                db.execute("PRAGMA query_only = ON")
             if folder and not read_only:
                 db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
-            _migrate(db, where, read_only)
+            if not any_schema:
+                _migrate(db, where, read_only)
         except BaseException:
             db.close()
             raise
     return db
+
+
+def _mode(folder: Path, read_only: bool) -> str:
+    """How SQLite opens the file: a reader who may write in the folder tidies up what SQLite makes for readers."""
+    if not read_only:
+        return "rwc"
+    if os.access(folder, os.W_OK):
+        return "rw"
+    # Where nobody can write, SQLite could not make its files for readers, and needs none.
+    return "ro" if (folder / f"{FILE}-wal").exists() else "ro&immutable=1"
 
 
 def _migrate(db: sqlite3.Connection, where: str, read_only: bool) -> None:
@@ -156,7 +213,9 @@ def _migrate(db: sqlite3.Connection, where: str, read_only: bool) -> None:
     if version == len(MIGRATIONS):
         return
     if read_only:
-        raise StoreError(f"The knowledge store {where} has the older schema {version}; open it for writing once.")
+        raise StoreError(
+            f"The knowledge store {where} has the older schema {version}; `evermap store gc` brings it up to date."
+        )
     db.execute("BEGIN IMMEDIATE")
     try:
         # Again, under the lock: another process may have done it meanwhile.

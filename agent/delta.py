@@ -7,7 +7,7 @@ Low-rank updates of the weights are LoRA (Hu 2022, arXiv 2106.09685), biases alo
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from torch.func import functional_call
 
 from ..errors import StoreError
 from .encoder import Encoder
+
+if TYPE_CHECKING:
+    from .store_reader import StoreReader
 
 Kind = Literal["low-rank", "bias"]
 _DOWN, _UP, _BIAS = ".down", ".up", "bias"
@@ -150,3 +153,18 @@ def stored_form(encoder: Encoder, on_parent: bool) -> tuple[str, dict[str, Tenso
     if isinstance(encoder, DeltaEncoder):
         return (encoder.kind, encoder.difference()) if on_parent else ("whole", encoder.whole())
     return "whole", {name: tensor.detach().clone() for name, tensor in encoder.state_dict().items()}
+
+
+def whole_weights(store: StoreReader, entry: str) -> dict[str, Tensor]:
+    """Read an encoder's weights; a delta is put onto those of the version that it was made from.
+
+    Args:
+        store: The store.
+        entry: Id of the encoder.
+
+    Returns:
+        All weights, by name, in memory of their own.
+    """
+    found, weights = store.encoder(entry), store.weights(entry)
+    whole = found.delta == "whole" or found.parent is None
+    return weights if whole else patched(whole_weights(store, str(found.parent)), weights)

@@ -161,6 +161,42 @@ class TaskRecord:
 
 
 @dataclass(frozen=True)
+class EncoderBrief:
+    """One version of an encoder, as far as it is needed to choose among many; fields as in `EncoderEntry`.
+
+    `name`, `input_shape` and `stem` (the entry of the fixed front under it, None for none) come from its spec.
+    """
+
+    id: str
+    number: int
+    lineage: str
+    task: int
+    strategy: str
+    name: str | None
+    input_shape: tuple[int, ...]
+    stem: str | None
+
+
+@dataclass(frozen=True)
+class SignatureRecord:
+    """What a task looked like; see `signature.py` for what the numbers are.
+
+    Attributes:
+        task: Index of the task.
+        space: What its numbers can be compared within: shape of the inputs, and the fixed front under it.
+        classes: Number of support samples by global class id, as text; empty for regression.
+        inputs: Means, then standard deviations of the inputs, float32 in the byte order of the disk (little).
+        features: Likewise of their features.
+    """
+
+    task: int
+    space: str
+    classes: dict[str, int]
+    inputs: bytes
+    features: bytes
+
+
+@dataclass(frozen=True)
 class ProvenanceRecord:
     """Which entry was made from which (None: from nothing), by what, on which task, at what cost in FLOPs."""
 
@@ -199,7 +235,7 @@ class RowRecord:
     body: Json
 
 
-Record = TaskRecord | ProvenanceRecord | HelpRecord | EventRecord | RowRecord
+Record = TaskRecord | SignatureRecord | ProvenanceRecord | HelpRecord | EventRecord | RowRecord
 Kind = TypeVar("Kind", bound=Entry | Record)
 _JSON = frozenset({"spec", "memory_format", "classes", "choice", "outcome", "body"})
 
@@ -239,6 +275,6 @@ def to_columns(row: Entry | Record) -> dict[str, Any]:
 def from_columns(kind: type[Kind], row: sqlite3.Row) -> Kind:
     """Turn what SQLite stores into a row of the given dataclass."""
     values = {name: json.loads(row[name]) if name in _JSON else row[name] for name in columns(kind)}
-    if "classes" in values:
+    if isinstance(values.get("classes"), list):
         values["classes"] = tuple(values["classes"])
     return kind(**values)

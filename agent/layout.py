@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from ..errors import BudgetError
@@ -14,9 +14,9 @@ from .arm import BATCH
 from .budget import Ledger
 from .events import ProbeScore
 from .holdout import hold_out
+from .joint import Joint
 from .known import Known
 from .library import Library
-from .model import Model
 from .probe import price, probe, sample
 from .selector import Option
 from .strategy import Strategy
@@ -24,23 +24,6 @@ from .workbench import Workbench
 
 # Stored encoders that are probed for a task, the newest first.
 MOST_CANDIDATES = 8
-
-
-@dataclass(frozen=True)
-class Joint:
-    """What a task has from being learned together with others.
-
-    Attributes:
-        strategy: What learned them.
-        model: The task's model; may share its encoder with others. None where learning together diverged.
-        flops: This task's part of what it cost.
-        seconds: This task's part of the CPU seconds.
-    """
-
-    strategy: str
-    model: Model | None
-    flops: float
-    seconds: float
 
 
 class Layout:

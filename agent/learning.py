@@ -75,12 +75,16 @@ class Learning:
             raise NothingApplies(task.name, {"every strategy": "; ".join(warnings)})
         option, arm = done
         extras: list[Extra] = []
-        verdict = ""
+        verdict, gain = "", None
         if guard is not None and bench.held_out is not None:
             verdict, beaten = _verdict(option, arm, *guard, bench.held_out.y)
             if beaten:
                 extras.append(Extra(_kept(arm), option, arm.flops))
                 option, arm = guard
+            elif arm.best_score is not None and guard[1].best_score is not None:
+                gain = arm.best_score.accuracy - guard[1].best_score.accuracy
+        if arm.strategy.closed_form:
+            gain = _promised(option, bench)
         if plan.background not in (None, option, first) and bench.ledger.spent < limit:
             trained = yield from self._work([plan.background], limit, warnings)
             if trained is not None:
@@ -108,6 +112,7 @@ class Learning:
             helper=helper,
             verdict=verdict,
             consolidation=ledger.flops.get("consolidate", 0.0),
+            gain=gain if self._library.is_stored(option.source) or helper else None,
         )
         yield learned
         return Outcome(model, option, choice, learned, tuple(extras), metas)
@@ -204,6 +209,20 @@ def _kept(arm: Arm) -> Model:
     if arm.best is None:
         raise RuntimeError(f"the arm of {arm.strategy.name} has not yielded a model")
     return arm.best
+
+
+def _promised(option: Option, bench: Workbench) -> float | None:
+    """By how much a closed form is better on its source than on the best fixed representation, left out one by one.
+
+    For `reuse` it is the agreement of the stored model that is compared.
+    """
+    scores = {s.id: s.score for s in (*bench.known.sources, *bench.known.fixed) if s.score is not None}
+    without = [scores[s.id].closed_form for s in bench.known.fixed if s.id in scores]
+    own = scores.get(option.source or "")
+    if own is None or not without or bench.task.kind != "classification":
+        return None
+    value = own.reuse if option.strategy == "reuse" else own.closed_form
+    return None if value is None else value - max(without)
 
 
 def _verdict(option: Option, arm: Arm, guard: Option, bound: Arm, y: Tensor) -> tuple[str, bool]:

@@ -15,12 +15,14 @@ from .. import registry
 from ..streams.seeds import derive, generator
 from ..streams.task import Samples, Task
 from .anchor import Anchor
-from .delta import patched
+from .delta import whole_weights
 from .encoder import Encoder, build_encoder, restore_encoder
-from .entries import EncoderEntry, TaskRecord
+from .entries import EncoderBrief, TaskRecord
 from .events import ProbeScore
 from .known import Episode, Known, Meta, Source
+from .memory import Memory
 from .model import Model, restore_head, state
+from .signature import sign
 from .store import KnowledgeStore
 from .transaction import Transaction
 
@@ -34,6 +36,11 @@ Shape = tuple[int, ...]
 READY = 64
 # Random features that are offered beside the stem as a fixed representation.
 RANDOM_FEATURES = 256
+# Stored encoders, and closed-form heads on one fixed representation, that are thought of for a task: where there are
+# more, those of the tasks that are nearest by their signatures.
+RECALLED, HEADS = 64, 256
+# Slots of the banks that hold episodes.
+EPISODE = "episode "
 # Samples of a class (regression: of a task) that an episode holds, of its support and of its query part each.
 EPISODE_SAMPLES = 20
 
@@ -53,8 +60,7 @@ class Library:
         self._anchors: dict[Shape, Anchor] = {}
         self._ready: OrderedDict[tuple[str, str], Model] = OrderedDict()
         self._records: dict[int, TaskRecord] = {}
-        for record in store.tasks():
-            self._learned(record)
+        self._memory = Memory(store)
 
     # The stem
 
@@ -100,9 +106,9 @@ class Library:
         if self._settings.stem == "none":
             return None
         if shape not in self._stems:
-            for entry in self._store.encoders():
-                if entry.strategy == "stem" and tuple(entry.spec["input_shape"]) == shape:
-                    self._stems[shape] = entry.id, self._encoder(entry.id)
+            for entry in self._memory.encoders():
+                if entry.strategy == "stem" and entry.input_shape == shape:
+                    self._stems[shape] = entry.id, self._encoder(entry.id).eval().requires_grad_(False)
         return self._stems.get(shape)
 
     def _new_stem(self, task: Task) -> Encoder:
@@ -121,15 +127,18 @@ class Library:
         Args:
             task: The task as strategies see it.
         """
-        entries = [entry for entry in self._store.encoders() if _trained(entry)]
+        entries = [entry for entry in self._memory.encoders() if _trained(entry)]
         if self._settings.sharing == "in-place":
-            entries = [entry for entry in entries if self._store.newest(entry.lineage).id == entry.id]
-        fitting = [entry for entry in entries if tuple(entry.spec["input_shape"]) == task.input_shape]
-        sources = [self._source(entry) for entry in reversed(fitting)]
+            newest = {entry.lineage: entry.id for entry in entries}
+            entries = [entry for entry in entries if newest[entry.lineage] == entry.id]
+        fitting = [entry for entry in entries if entry.input_shape == task.input_shape]
+        recalled = self._memory.recall(fitting, lambda entry: entry.task, task, RECALLED)
+        self._memory.tasks_on([entry.id for entry in recalled])  # read at once
+        sources = [self._source(entry) for entry in reversed(recalled)]
         base = "raw" if self._settings.stem == "none" else "stem"
         fixed = [
-            self._fixed_source(base, "raw", task.input_shape),
-            self._fixed_source("random", "random", task.input_shape),
+            self._fixed_source(base, "raw", task),
+            self._fixed_source("random", "random", task),
         ]
         architecture = {"name": self._settings.encoder, "settings": dict(self._settings.encoder_settings)}
         return Known(
@@ -162,21 +171,21 @@ class Library:
 
     def is_stored(self, source: str | None) -> bool:
         """Tell whether a source is an entry of the store."""
-        return source is not None and any(entry.id == source for entry in self._store.encoders())
+        return source is not None and self._store.has_encoder(source)
 
-    def _source(self, entry: EncoderEntry) -> Source:
-        users = {entry.id}
+    def _source(self, entry: EncoderBrief) -> Source:
+        users = [entry.id]
         if self._settings.sharing == "in-place":
-            users = {other.id for other in self._store.encoders() if other.lineage == entry.lineage}
-        records = tuple(record for record in self._store.tasks() if record.encoder in users)
+            users = [other.id for other in self._memory.encoders() if other.lineage == entry.lineage]
+        records = self._memory.tasks_on(users)
         return Source(entry.id, True, None, records, partial(self._encoder, entry.id), self._model, entry.strategy)
 
-    def _fixed_source(self, source: str, name: str, shape: Shape) -> Source:
+    def _fixed_source(self, source: str, name: str, task: Task) -> Source:
         """A fixed representation, with the tasks whose closed-form heads stand on it."""
-        entries = self._store.encoders()
-        same = {e.id for e in entries if e.spec["name"] == name and tuple(e.spec["input_shape"]) == shape}
-        records = tuple(record for record in self._store.tasks() if record.encoder in same)
-        return Source(source, False, None, records, partial(self._fixed, name, shape), self._model)
+        shape = task.input_shape
+        same = [e.id for e in self._memory.encoders() if e.name == name and e.input_shape == shape]
+        records = self._memory.recall(self._memory.tasks_on(same), lambda record: record.index, task, HEADS)
+        return Source(source, False, None, tuple(records), partial(self._fixed, name, shape), self._model)
 
     def _fixed(self, name: str, shape: Shape) -> Encoder:
         settings: Mapping[str, Any] = {} if name == "raw" else {"features": RANDOM_FEATURES}
@@ -185,14 +194,7 @@ class Library:
 
     def _encoder(self, entry: str) -> Encoder:
         spec = {key: value for key, value in self._store.encoder(entry).spec.items() if key != "stem"}
-        return restore_encoder(spec, self._weights(entry)).to(self._settings.device)
-
-    def _weights(self, entry: str) -> dict[str, Tensor]:
-        """An encoder's weights; a delta is put onto those of the version that it was made from."""
-        found, weights = self._store.encoder(entry), self._store.weights(entry)
-        return (
-            weights if found.parent is None or found.delta == "whole" else patched(self._weights(found.parent), weights)
-        )
+        return restore_encoder(spec, whole_weights(self._store, entry)).to(self._settings.device)
 
     def _model(self, record: TaskRecord) -> Model:
         encoder, head = self._parts(record)
@@ -244,7 +246,7 @@ class Library:
 
     def _metas(self, shape: Shape) -> dict[str, Meta]:
         found: dict[str, Meta] = {}
-        newest = {(e.spec["strategy"], tuple(e.spec["input_shape"])): e for e in self._store.metas()}
+        newest = {(e.spec["strategy"], tuple(e.spec["input_shape"])): e for e in self._memory.metas()}
         for (name, of), entry in newest.items():
             if of == shape:
                 bank = self._store.bank_in(_moments(name, shape))
@@ -254,8 +256,8 @@ class Library:
 
     def _episodes(self, shape: Shape) -> tuple[Episode, ...]:
         found = []
-        for bank in self._store.banks():
-            if bank.spec.get("episode") is not None and tuple(bank.spec["input_shape"]) == shape:
+        for bank in self._store.banks_in(EPISODE):
+            if tuple(bank.spec["input_shape"]) == shape:
                 w, spec = self._store.weights(bank.id), bank.spec
                 support, query = Samples(w["support_x"], w["support_y"]), Samples(w["query_x"], w["query_y"])
                 found.append(Episode(spec["episode"], support, query, spec["outputs"], spec["kind"]))
@@ -277,7 +279,7 @@ class Library:
             "query_x": episode.query.x.cpu(),
             "query_y": episode.query.y.cpu(),
         }
-        slot = f"episode {episode.task % self._settings.episode_memory}"
+        slot = f"{EPISODE}{episode.task % self._settings.episode_memory}"
         t.add_bank(spec, tensors, encoder=None, task=episode.task, slot=slot)
 
     # Answering
@@ -292,9 +294,21 @@ class Library:
         Returns:
             The task's record and model; None if the task was not learned.
         """
-        record = self._records.get(label)
+        record = self._records.get(label) or self._store.task_labelled(label)
         if record is None:
             return None
+        self._records[label] = record
+        return record, self.ready(record)
+
+    def ready(self, record: TaskRecord) -> Model:
+        """Return the model that answers for a task, ready for use; it must not be changed.
+
+        Args:
+            record: The task's record.
+
+        Raises:
+            LookupError: If the task has no model of its own.
+        """
         key = self._parts(record)
         model = self._ready.pop(key, None)
         if model is None:
@@ -302,7 +316,7 @@ class Library:
         self._ready[key] = model
         while len(self._ready) > READY:
             self._ready.popitem(last=False)
-        return record, model
+        return model
 
     def anchor(self, shape: Shape) -> Anchor | None:
         """Return the anchor for inputs of a shape as they come; None where nothing of that shape was met."""
@@ -315,17 +329,21 @@ class Library:
             self._anchors[shape] = anchor
         return self._anchors[shape]
 
-    def remember(self, t: Transaction, raw_shape: Shape, bench: Workbench, record: TaskRecord) -> None:
+    def remember(self, t: Transaction, came: Task, bench: Workbench, record: TaskRecord) -> None:
         """Add a task to what answers: its record, its samples' statistics to the anchor, itself to the episodes.
 
         Args:
             t: The transaction.
-            raw_shape: Shape of one input as it came.
+            came: The task as it came.
             bench: The task as it was laid out.
             record: Its record.
         """
-        task = bench.whole
-        self._learned(record)
+        task, raw_shape = bench.whole, came.input_shape
+        if record.label is not None:
+            self._records[record.label] = record
+        self._memory.learned(record)
+        stem = self._stem(raw_shape)
+        t.add_signature(sign(came, task, stem[0] if stem else None))
         self._remember_episode(t, bench)
         if task.kind != "classification" or self._settings.anchor == "none":
             return
@@ -341,10 +359,6 @@ class Library:
             settings = {"features": self._settings.anchor_features}
         seed = derive(self._settings.seed, "anchor")
         return Anchor(build_encoder(self._settings.anchor, shape, settings, seed).to(self._settings.device))
-
-    def _learned(self, record: TaskRecord) -> None:
-        if record.label is not None:
-            self._records[record.label] = record
 
 
 def _at_most(samples: Samples, task: Task) -> Samples:
@@ -363,8 +377,8 @@ def _slot(shape: Shape) -> str:
     return "anchor " + "x".join(map(str, shape))
 
 
-def _trained(entry: EncoderEntry) -> bool:
-    return entry.strategy != "stem" and bool(registry.load("encoder", entry.spec["name"]).trainable)
+def _trained(entry: EncoderBrief) -> bool:
+    return entry.strategy != "stem" and bool(registry.load("encoder", str(entry.name)).trainable)
 
 
 @torch.no_grad()

@@ -30,13 +30,16 @@ class KnowledgeStore(StoreReader):
     """
 
     @classmethod
-    def open(cls, path: Path, *, create: bool = True, read_only: bool = False, wait: float = WAIT) -> Self:
+    def open(
+        cls, path: Path, *, create: bool = True, read_only: bool = False, any_schema: bool = False, wait: float = WAIT
+    ) -> Self:
         """Open the store in a folder.
 
         Args:
             path: The folder of the store.
             create: Whether to make a store where there is nothing or an empty folder.
             read_only: Whether to refuse writing; nothing is made then.
+            any_schema: Whether to read an older schema as it is, which is enough to copy the catalog.
             wait: How long a write waits for another process's, in seconds.
 
         Raises:
@@ -54,7 +57,7 @@ class KnowledgeStore(StoreReader):
                 path.mkdir(parents=True, exist_ok=True)
             elif catalog.stat().st_size == 0 and blobs.is_dir() and any(blobs.iterdir()):
                 raise StoreError(f"The knowledge store {path} is damaged: its {FILE} is empty, and there are blobs.")
-        db = connect(path, wait, read_only)
+        db = connect(path, wait, read_only, any_schema)
         try:
             with explained(str(path), wait):
                 if not read_only and not blobs.is_dir():
@@ -63,12 +66,25 @@ class KnowledgeStore(StoreReader):
         except BaseException:
             db.close()
             raise
-        return cls(db, DiskBlobs(blobs), str(path), wait)
+        return cls(db, DiskBlobs(blobs), str(path), wait, read_only)
 
     @classmethod
     def in_memory(cls) -> Self:
         """Make a store that ends with the process, for tests and agents that are thrown away."""
         return cls(connect(None, WAIT, read_only=False), MemoryBlobs(), "in memory", WAIT)
+
+    def copy_catalog(self, file: Path) -> None:
+        """Copy the catalog as it is at one moment, while others may go on writing.
+
+        Args:
+            file: The new catalog's file.
+        """
+        with self._explained():
+            copy = sqlite3.connect(file)
+            try:
+                self._db.backup(copy)
+            finally:
+                copy.close()
 
     def close(self) -> None:
         """Close the catalog. What was committed stays."""
@@ -95,6 +111,8 @@ class KnowledgeStore(StoreReader):
         """
         if self._db.in_transaction:
             raise StoreError(f"The knowledge store {self._where} has a transaction open already.")
+        if self._read_only:
+            raise StoreError(f"The knowledge store {self._where}: it cannot be written (read-only).")
         transaction = Transaction(self._db, self._blobs, self._explained)
         committing = False
         try:
@@ -135,7 +153,7 @@ class KnowledgeStore(StoreReader):
             Bytes freed.
         """
         with self.transaction(), self._explained():
-            live = {row["blob"] for row in self._db.execute("SELECT blob FROM live_blobs")}
+            live = {row["blob"] for row in self._db.execute("SELECT blob FROM blobs")}
             freed = self._blobs.sweep()
             for name in list(self._blobs.names()):
                 if name not in live:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from .blobs import Blobs, unpack
 from .catalog import explained
 from .entries import (
     BankEntry,
+    EncoderBrief,
     EncoderEntry,
     Entry,
     EventRecord,
@@ -26,6 +28,7 @@ from .entries import (
     MetaEntry,
     ProvenanceRecord,
     RowRecord,
+    SignatureRecord,
     TaskRecord,
     from_columns,
 )
@@ -52,13 +55,15 @@ class StoreReader:
         blobs: Where weights lie.
         where: The store, as messages name it.
         wait: How long a write waits for another process's, in seconds.
+        read_only: Whether it must not be written.
     """
 
-    def __init__(self, db: sqlite3.Connection, blobs: Blobs, where: str, wait: float) -> None:
+    def __init__(self, db: sqlite3.Connection, blobs: Blobs, where: str, wait: float, read_only: bool = False) -> None:
         self._db = db
         self._blobs = blobs
         self._where = where
         self._wait = wait
+        self._read_only = read_only
         self._cache: OrderedDict[tuple[str, str], dict[str, Tensor]] = OrderedDict()
         self._cached = 0
 
@@ -70,6 +75,33 @@ class StoreReader:
         """Return one version of an encoder by its id."""
         return self._one(EncoderEntry, entry)
 
+    def encoders_after(self, number: int) -> list[EncoderBrief]:
+        """List the encoders with a number above one, oldest first, in brief: what there is to choose from."""
+        brief = "id, number, lineage, task, strategy, json_extract(spec, '$.name') AS name"
+        rest = "json_extract(spec, '$.input_shape') AS input_shape, json_extract(spec, '$.stem') AS stem"
+        found = self._fetch(f"SELECT {brief}, {rest} FROM encoders WHERE number > ? ORDER BY number", number)
+        return [
+            EncoderBrief(
+                row["id"],
+                row["number"],
+                row["lineage"],
+                row["task"],
+                row["strategy"],
+                row["name"],
+                tuple(json.loads(row["input_shape"] or "[]")),
+                row["stem"],
+            )
+            for row in found
+        ]
+
+    def encoder_count(self) -> int:
+        """Return how many versions of encoders there are."""
+        return int(self._fetch("SELECT COUNT(*) FROM encoders")[0][0])
+
+    def has_encoder(self, entry: str) -> bool:
+        """Tell whether something is the id of an encoder."""
+        return bool(self._fetch("SELECT 1 FROM encoders WHERE id = ?", entry))
+
     def newest(self, lineage: str) -> EncoderEntry:
         """Return the newest version of a lineage.
 
@@ -78,6 +110,14 @@ class StoreReader:
         """
         root = self.encoder(lineage).lineage
         return self._select(EncoderEntry, "WHERE lineage = ? ORDER BY number DESC LIMIT 1", root)[0]
+
+    def lineage(self, lineage: str) -> list[EncoderEntry]:
+        """List every version of a lineage, oldest first.
+
+        Args:
+            lineage: Id of the lineage.
+        """
+        return self._select(EncoderEntry, "WHERE lineage = ? ORDER BY number", lineage)
 
     def ancestry(self, entry: str) -> list[EncoderEntry]:
         """Return an encoder's versions from the first to itself: what a delta is a difference to, in order."""
@@ -100,14 +140,18 @@ class StoreReader:
         """List the banks, oldest first."""
         return self._select(BankEntry, "ORDER BY number")
 
+    def banks_in(self, prefix: str) -> list[BankEntry]:
+        """List the banks in slots whose names begin with a prefix (plain text), oldest first."""
+        return self._select(BankEntry, "WHERE slot >= ? AND slot < ? ORDER BY number", prefix, prefix + "\U0010ffff")
+
     def bank_in(self, slot: str) -> BankEntry | None:
         """Return the bank that holds a slot; None if none does."""
         found = self._select(BankEntry, "WHERE slot = ?", slot)
         return found[0] if found else None
 
-    def metas(self) -> list[MetaEntry]:
-        """List the meta-initialisations, oldest first."""
-        return self._select(MetaEntry, "ORDER BY number")
+    def metas(self, after: int = 0) -> list[MetaEntry]:
+        """List the meta-initialisations with a number above `after`, oldest first."""
+        return self._select(MetaEntry, "WHERE number > ? ORDER BY number", after)
 
     def entry(self, entry: str) -> Entry:
         """Return whatever has an id ("encoder-1", "head-1", "bank-1", "meta-1")."""
@@ -127,6 +171,30 @@ class StoreReader:
             raise StoreError(f"There is no record of task {index} in the knowledge store {self._where}.")
         return found[0]
 
+    def tasks_on(self, encoders: Sequence[str]) -> list[TaskRecord]:
+        """List the records of tasks that answer with one of some encoders, in order."""
+        marks = ", ".join("?" * len(encoders))
+        return self._select(TaskRecord, f'WHERE encoder IN ({marks}) ORDER BY "index"', *encoders)
+
+    def task_labelled(self, label: int) -> TaskRecord | None:
+        """Return the newest record of a task label; None if there is none."""
+        found = self._select(TaskRecord, 'WHERE label = ? ORDER BY "index" DESC LIMIT 1', label)
+        return found[0] if found else None
+
+    def signatures(self, after: int | None = None) -> list[SignatureRecord]:
+        """List the signatures of tasks whose position is above `after` (None: of all), in order."""
+        if after is None:
+            return self._select(SignatureRecord, "ORDER BY task")
+        return self._select(SignatureRecord, "WHERE task > ? ORDER BY task", after)
+
+    def has_task(self, index: int) -> bool:
+        """Tell whether there is a record of a task."""
+        return bool(self._fetch('SELECT 1 FROM tasks WHERE "index" = ?', index))
+
+    def learned(self) -> int:
+        """Return how many tasks of the stream are remembered, without those of streams before it."""
+        return int(self._fetch('SELECT COUNT(*) FROM tasks WHERE "index" >= 0')[0][0])
+
     def provenance(self, entry: str | None = None) -> list[ProvenanceRecord]:
         """List what was made from what, oldest first; only what one entry was made from if it is given."""
         if entry is None:
@@ -142,6 +210,10 @@ class StoreReader:
     def events(self, after: int = 0) -> list[EventRecord]:
         """List the events with a sequence number above `after`, in order."""
         return self._select(EventRecord, "WHERE seq > ? ORDER BY seq", after)
+
+    def last_event(self) -> int:
+        """Return the sequence number of the newest event; 0 where there is none."""
+        return int(self._fetch("SELECT COALESCE(MAX(seq), 0) FROM events")[0][0])
 
     def rows(self) -> list[RowRecord]:
         """List the rows of the accuracy matrix, in order."""
@@ -185,7 +257,7 @@ class StoreReader:
 
     def bytes_kept(self) -> int:
         """Return the bytes of all weights and statistics, each blob once."""
-        return int(self._fetch("SELECT TOTAL(bytes) FROM live_blobs")[0][0])
+        return int(self._fetch("SELECT bytes FROM kept")[0][0])
 
     def counts(self) -> dict[str, int]:
         """Return how many rows each table holds ("encoders", "heads", "banks", "metas", "tasks", "events", ...)."""
@@ -204,13 +276,19 @@ class StoreReader:
         ]
         for row in self._fetch("PRAGMA foreign_key_check"):
             found.append(Damage(None, (), f"row {row['rowid']} of {row['table']} names what is not in {row['parent']}"))
+        uses = " UNION ALL ".join(
+            f"SELECT blob, bytes FROM {table}" for table in ("encoders", "heads", "banks", "metas")
+        )
+        counted = self._fetch(f"SELECT blob, MAX(bytes), COUNT(*) FROM ({uses}) GROUP BY blob ORDER BY blob")
+        if [tuple(row) for row in counted] != [tuple(row) for row in self._fetch("SELECT * FROM blobs ORDER BY blob")]:
+            found.append(Damage(None, (), "the table of blobs does not agree with the entries"))
         entries: list[Entry] = [*self.encoders(), *self.heads(), *self.banks(), *self.metas()]
         for entry in entries:
             try:
                 self._blobs.read(entry.blob)
             except StoreError as error:
                 # A bank that another process has superseded meanwhile is no damage.
-                if self._fetch("SELECT 1 FROM live_blobs WHERE blob = ?", entry.blob):
+                if self._fetch("SELECT 1 FROM blobs WHERE blob = ?", entry.blob):
                     found.append(Damage(entry.id, self._concerned(entry), str(error)))
         return found
 

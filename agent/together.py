@@ -12,7 +12,8 @@ from .agent_settings import AgentSettings
 from .arm import Arm
 from .budget import Ledger
 from .events import Event, LearnedTogether
-from .layout import Joint, Layout
+from .joint import Joint
+from .layout import Layout
 from .model import Model
 from .selector import Option, Selector
 

@@ -25,6 +25,7 @@ from .entries import (
     ProvenanceRecord,
     Record,
     RowRecord,
+    SignatureRecord,
     TaskRecord,
     to_columns,
     to_json,
@@ -36,6 +37,7 @@ TABLES: Mapping[type[Any], str] = {
     BankEntry: "banks",
     MetaEntry: "metas",
     TaskRecord: "tasks",
+    SignatureRecord: "signatures",
     ProvenanceRecord: "provenance",
     HelpRecord: "helped",
     EventRecord: "events",
@@ -157,13 +159,21 @@ class Transaction:
         if known is not None:
             return known
         if slot is not None:
-            former = self._find("banks", "blob", {"slot": slot})
-            if former is not None:
-                self._execute("DELETE FROM banks WHERE slot = ?", (slot,))
-                self.superseded.append(former)
+            self.empty(slot)
         number = self._next("bank")
         self._insert(BankEntry(f"bank-{number}", number, spec, blob, layout, encoder, task, slot, size))
         return f"bank-{number}"
+
+    def empty(self, slot: str) -> None:
+        """Let the bank that holds a slot leave the store, if there is one.
+
+        Args:
+            slot: The name of the slot.
+        """
+        former = self._find("banks", "blob", {"slot": slot})
+        if former is not None:
+            self._execute("DELETE FROM banks WHERE slot = ?", (slot,))
+            self.superseded.append(former)
 
     def add_meta(
         self,
@@ -219,6 +229,10 @@ class Transaction:
             record = replace(record, model=known or f"model-{self._next('model')}")
         self._insert(record)
         return record
+
+    def add_signature(self, signature: SignatureRecord) -> None:
+        """Add what a task looked like."""
+        self._insert(signature)
 
     def made(self, entry: str, made_from: str | None, *, strategy: str, task: int, flops: float) -> None:
         """Note that an entry was made from another; encoders and meta-initialisations note their parent themselves."""
@@ -277,7 +291,9 @@ class Transaction:
         return blob, layout, len(data), known
 
     def _find(self, table: str, column: str, same: Json) -> str | None:
-        where = " AND ".join(f'"{name}" IS ?' for name in same)
+        # A blob or an id tells more than all else: the plus keeps SQLite from looking elsewhere first.
+        key = next((name for name in ("blob", "id", "index", "slot") if name in same), None)
+        where = " AND ".join(f'{"" if name == key or key is None else "+"}"{name}" IS ?' for name in same)
         row = self._execute(f"SELECT {column} FROM {table} WHERE {where} LIMIT 1", tuple(same.values())).fetchone()
         return None if row is None else str(row[0])
 
@@ -313,7 +329,7 @@ class Transaction:
 
 def _plain(value: Any) -> Any:
     """Turn a scalar of numpy or torch into Python's: SQLite would take its memory for a blob."""
-    return value if value is None or isinstance(value, str | int | float) else value.item()
+    return value if value is None or isinstance(value, str | bytes | int | float) else value.item()
 
 
 def _finite(number: float, what: str) -> float:

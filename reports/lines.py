@@ -31,6 +31,20 @@ def told(story: Story, event: Mapping[str, Any]) -> str | None:
     return f"[{where}] {said}".translate(_ASCII)
 
 
+def resumed(event: Mapping[str, Any]) -> str:
+    """Say that a run goes on.
+
+    Args:
+        event: A `Resumed` as JSON.
+
+    Returns:
+        "resumed: 3 of 5 tasks and 4 rows of the accuracy matrix are there".
+    """
+    rows = count(event["rows"], "row")
+    said = f"resumed: {event['done']} of {count(event['tasks'], 'task')} and {rows} of the accuracy matrix are there"
+    return "; changed: ".join([said, *(["; ".join(event["changed"])] if event["changed"] else [])]).translate(_ASCII)
+
+
 def way(strategy: str, source: str | None) -> str:
     """Name a strategy together with what it starts from.
 

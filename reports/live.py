@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from .lines import told
+from .lines import resumed, told
 from .panels import account, guard_account, joint_account, picture
 from .story import Story
 from .units import plain
@@ -23,6 +23,9 @@ class Display(Protocol):
     """Shows events while they happen; a context manager, so that the terminal is always left in order."""
 
     story: Story
+
+    def recall(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Take in what happened before a run was cut off, without telling it again."""
 
     def feed(self, event: Mapping[str, Any]) -> None:
         """Take in the next event, as JSON."""
@@ -71,6 +74,15 @@ class Picture:
         """Draw the picture for the size that the terminal has now."""
         yield picture(self.story, self._title, options.max_width, console.size.height - 1)
 
+    def recall(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Take in what happened before a run was cut off, without telling it again.
+
+        Args:
+            events: The events as JSON.
+        """
+        for event in events:
+            self.story.add(event)
+
     def feed(self, event: Mapping[str, Any]) -> None:
         """Take in the next event.
 
@@ -78,6 +90,8 @@ class Picture:
             event: The event as JSON.
         """
         self.story.add(event)
+        if event.get("event") == "Resumed":
+            self._console.print(Text(plain(resumed(event)), style="yellow"))
         if event.get("event") == "Evaluated":
             for task in self.story.covered:
                 self._console.print(account(task), no_wrap=True, overflow="ellipsis", crop=True)
@@ -120,6 +134,15 @@ class Lines:
         self._console = console
         self._title: str | None = title
 
+    def recall(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Take in what happened before a run was cut off, without telling it again.
+
+        Args:
+            events: The events as JSON.
+        """
+        for event in events:
+            self.story.add(event)
+
     def feed(self, event: Mapping[str, Any]) -> None:
         """Take in the next event.
 
@@ -129,6 +152,8 @@ class Lines:
         if self._title is not None:
             self._say(f"evermap: {self._title}")
             self._title = None
+        if event.get("event") == "Resumed":
+            self._say(resumed(event))
         self.story.add(event)
         line = told(self.story, event)
         if line:

@@ -7,7 +7,7 @@ from typing import Any
 
 from .lines import way
 from .story import Origin, Story, TaskStory
-from .units import count, plain, ranges, scored, sentence
+from .units import count, plain, points, ranges, scored, sentence
 
 # What a strategy can stand on that no task has to leave behind.
 FIXED = {
@@ -84,7 +84,9 @@ def told(story: Story, task: TaskStory) -> list[list[str]]:
     helper = learned.get("helper")
     origin = story.origins.get(str(helper))
     if helper and origin is not None:
-        said.append(["Helped by", f"{plain(helper)}, the model of {left_by(story, origin)}."])
+        gain = learned.get("gain")
+        better = f": {points(gain)} points against a closed form without it" if gain is not None else ""
+        said.append(["Helped by", f"{plain(helper)}, the model of {left_by(story, origin)}{better}."])
     said.append(["Result", _result(task)])
     later = _kept([str(entry) for entry in (kept or {}).get("kept") or ()], story, task)
     if later:

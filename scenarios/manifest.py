@@ -57,6 +57,40 @@ def new_manifest(
         "ended": None,
         "status": "running",
         "kept": None,
+        "interruptions": [],
+    }
+
+
+def taken_up(
+    manifest: Mapping[str, Any], facts: Mapping[str, Any], changed: Sequence[str], now: datetime | None = None
+) -> dict[str, Any]:
+    """Describe a run that goes on after it was cut off.
+
+    Args:
+        manifest: As it was; its status is "running" where the process was killed.
+        facts: What decides the results from here on.
+        changed: What differs from before, in words.
+        now: When it goes on; left out: now.
+
+    Returns:
+        The manifest, with status "running" and one more interruption.
+    """
+    interruption = {
+        "status": "killed" if manifest["status"] == "running" else manifest["status"],
+        "ended": manifest["ended"],
+        "kept": manifest["kept"],
+        "resumed": _moment(now),
+        "changed": list(changed),
+    }
+    return {
+        **manifest,
+        "recipe_sha256": text_hash(facts["recipe"]),
+        "data_sha256": facts["data_sha256"],
+        "versions": dict(facts["versions"]),
+        "ended": None,
+        "status": "running",
+        "kept": None,
+        "interruptions": [*manifest.get("interruptions", ()), interruption],
     }
 
 

@@ -81,6 +81,16 @@ class Measures:
         self._given: list[tuple[int, str, float]] = []
         self._announced = 0  # tasks that Avalanche was told of
 
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self._rows)
+
+    @property
+    def counted(self) -> int:
+        """How many tasks of the stream the rows count as learned."""
+        return self._announced
+
     def start(self, agent: Answers) -> Iterator[Evaluated]:
         """Evaluate before any learning: row 0.
 

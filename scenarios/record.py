@@ -54,10 +54,8 @@ def read_record(path: Path) -> Record:
     Raises:
         RecordError: If the folder is no record, or a file of it is missing or damaged.
     """
-    if not path.is_dir():
-        raise RecordError(f"{path}: there is no such folder; give the folder of a run (runs/<id>).")
     problems: list[str] = []
-    manifest = _read_manifest(path)
+    manifest = read_manifest(path)
     try:
         scenario = tomllib.loads(_text(path / SCENARIO))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -73,7 +71,20 @@ def read_record(path: Path) -> Record:
     )
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Read the manifest of a run.
+
+    Args:
+        path: The run's folder.
+
+    Returns:
+        What the run is and how it ended.
+
+    Raises:
+        RecordError: If the folder is no record, or its manifest is damaged.
+    """
+    if not path.is_dir():
+        raise RecordError(f"{path}: there is no such folder; give the folder of a run (runs/<id>).")
     if not (path / MANIFEST).is_file():
         raise RecordError(
             f"{path}: is no run record, there is no {MANIFEST} in it; give the folder of a run (runs/<id>)."

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..agent.agent import LifelongAgent
 from ..agent.agent_settings import AgentSettings
-from ..agent.events import Evaluated, Event, TaskStarted
+from ..agent.events import Evaluated, Event, Resumed, TaskStarted
 from ..agent.selector import Selector, make_selector
 from ..agent.settings import configure
 from ..agent.store import KnowledgeStore
@@ -19,27 +19,36 @@ from ..errors import UserError
 from ..registry import load
 from ..streams.stream import Stream, build_stream
 from ..streams.task import Task
+from .begin import begin_on
+from .export import Export, commit_row, restored
+from .facts import Facts, facts_of
 from .manifest import ended, new_manifest
 from .measures import Measures
 from .run_folder import RunFolder, check_writable
+from .run_lock import locked
 from .scenario import Scenario, to_toml
+
+Parts = tuple[Mapping[str, Strategy], Selector, AgentSettings]
 
 
 def lifelong(agent: LifelongAgent, stream: Stream, measures: Measures) -> Generator[Event]:
     """Send an agent through a stream: the one loop of the program.
 
     Args:
-        agent: What learns.
+        agent: What learns; it may have learned the first tasks already.
         stream: What arrives.
-        measures: What tests it.
+        measures: What tests it; it holds the rows of what was evaluated already.
 
     Yields:
         Everything that happens, in order.
     """
-    yield from measures.start(agent)  # row 0: before any learning
-    for phase in stream.phases():  # one task, or several that arrive together
-        yield from agent.learn_together(phase)
-        for task in phase:
+    if not measures.rows:
+        yield from measures.start(agent)  # row 0: before any learning
+    for phase in stream.phases(measures.counted):  # one task, or several that arrive together
+        new = [task for task in phase if not agent.has_learned(task)]  # all, but where a run goes on
+        if len(new) == len(phase):
+            yield from agent.learn_together(phase)
+        for task in new:
             yield agent.note(_started(task, stream, agent))
             profile = agent.profile(task)  # what is known about it, what each stored encoder is worth here
             yield profile
@@ -62,13 +71,22 @@ def make_agent(scenario: Scenario, store: KnowledgeStore) -> LifelongAgent:
     Raises:
         UserError: If the recipe asks for a device or for settings that there are not.
     """
-    return LifelongAgent(store, *_parts(scenario))
+    return LifelongAgent(store, *parts_of(scenario))
 
 
-def _parts(scenario: Scenario) -> tuple[Mapping[str, Strategy], Selector, AgentSettings]:
+def parts_of(scenario: Scenario) -> Parts:
     """Make what an agent is made of, so that what cannot be made is found before a store is opened.
 
-    Small networks are fastest with one torch thread, and results must not depend on how many there are.
+    Sets torch to one thread: small networks are fastest with it, and results must not depend on their number.
+
+    Args:
+        scenario: The recipe.
+
+    Returns:
+        Strategies, selector and settings.
+
+    Raises:
+        UserError: As in `make_agent`.
     """
     torch.set_num_threads(1)
     spec, budget = scenario.agent, scenario.budget
@@ -87,7 +105,12 @@ def _parts(scenario: Scenario) -> tuple[Mapping[str, Strategy], Selector, AgentS
 
 
 def run(
-    scenario: Scenario, out: Path, *, data_root: Path | None = None, command: Sequence[str] = ()
+    scenario: Scenario,
+    out: Path,
+    *,
+    store: Path | None = None,
+    data_root: Path | None = None,
+    command: Sequence[str] = (),
 ) -> Generator[Event]:
     """Run a scenario and leave its record.
 
@@ -96,6 +119,8 @@ def run(
     Args:
         scenario: The recipe.
         out: An empty folder.
+        store: The folder of a run, or of a store, whose knowledge the agent begins with. It is copied: the other
+            store stays as it is.
         data_root: Folder of the user's data sets.
         command: The command that makes the run again; left out: running the record's own recipe.
 
@@ -105,7 +130,7 @@ def run(
     Raises:
         UserError: If the recipe cannot be run, or a strategy breaks; the record up to there is kept.
     """
-    parts = _parts(scenario)
+    parts = parts_of(scenario)
     check_writable(out)
     stream = build_stream(scenario.stream, scenario.seed, data_root)
     folder, recipe = RunFolder(out), to_toml(scenario)
@@ -118,26 +143,67 @@ def run(
         data_hash=stream.data_hash,
         command=command or ("evermap", "run", str(out / "scenario.toml")),
     )
-    with KnowledgeStore.open(out / "store") as store:
-        agent = LifelongAgent(store, *parts)
+    with locked(out):
+        facts = facts_of(recipe, stream, parts[2].device, parts[0])
+        if store is not None:
+            facts["earlier"], manifest["continues"] = begin_on(store, out / "store", scenario, facts)
         folder.write_scenario(recipe)
-        folder.write_manifest(manifest)
-        measures = Measures(stream, evaluate_every=scenario.evaluate_every)
-        status = "failed"
-        try:
-            for event in lifelong(agent, stream, measures):
-                if isinstance(event, Evaluated):
-                    _commit_row(store, measures, event)
-                    _export(folder, store, measures)
-                yield event
-            status = "finished"
-        except (KeyboardInterrupt, GeneratorExit):
-            status = "interrupted"
-            raise
-        finally:
-            _export(folder, store, measures)
-            kept = f"{len(store.tasks())} of {len(stream)} tasks, {len(store.rows())} rows of the accuracy matrix"
-            folder.write_manifest(ended(manifest, status, kept))
+        yield from session(scenario, parts, stream, folder, manifest, facts)
+
+
+def session(
+    scenario: Scenario,
+    parts: Parts,
+    stream: Stream,
+    folder: RunFolder,
+    manifest: Mapping[str, Any],
+    facts: Facts,
+    resumed: tuple[str, ...] | None = None,
+) -> Generator[Event]:
+    """Send the agent through what is left of the stream.
+
+    Args:
+        scenario: The recipe.
+        parts: What the agent is made of.
+        stream: The stream.
+        folder: Where the record is; its lock is held.
+        manifest: What the run is; it is written when the run begins and when it ends.
+        facts: What decides the results, to be kept with the store.
+        resumed: Where a run goes on, what has changed; None where it begins.
+
+    Yields:
+        Everything that happens from here on; what happened before is in the record.
+    """
+    status, kept = "failed", ""
+    folder.write_manifest(manifest)
+    try:
+        with KnowledgeStore.open(folder.path / "store") as store:
+            if not facts.items() <= store.manifest().items():
+                with store.transaction() as t:
+                    for key, value in facts.items():
+                        t.set_manifest(key, value)
+            if resumed is not None:
+                store.collect_garbage()  # what a killed process wrote and did not commit
+            agent, measures = LifelongAgent(store, *parts), restored(scenario, stream, store)
+            export = Export(folder, store, measures)
+            try:
+                export()
+                if resumed is not None:
+                    yield Resumed(store.learned(), len(stream), measures.rows, resumed)
+                for event in lifelong(agent, stream, measures):
+                    if isinstance(event, Evaluated):
+                        commit_row(store, measures, event)
+                        export()
+                    yield event
+                status = "finished"
+            finally:
+                export()
+                kept = f"{store.learned()} of {len(stream)} tasks, {measures.rows} rows of the accuracy matrix"
+    except (KeyboardInterrupt, GeneratorExit):
+        status = "interrupted"
+        raise
+    finally:
+        folder.write_manifest(ended(manifest, status, kept))
 
 
 def _started(task: Task, stream: Stream, agent: LifelongAgent) -> TaskStarted:
@@ -152,20 +218,6 @@ def _started(task: Task, stream: Stream, agent: LifelongAgent) -> TaskStarted:
         input_shape=task.input_shape,
         budget=agent.budget(task),
     )
-
-
-def _commit_row(store: KnowledgeStore, measures: Measures, event: Evaluated) -> None:
-    """The second transaction of a task: its row, with Avalanche's values of it."""
-    values = [[name, value] for row, name, value in measures.avalanche_values() if row == event.row]
-    store.add_row(event.row, event.task, {**asdict(event), "avalanche": values}, [event.to_json()])
-
-
-def _export(folder: RunFolder, store: KnowledgeStore, measures: Measures) -> None:
-    """Write what the catalog holds beside it, for whoever reads files."""
-    folder.write_events(event.body for event in store.events())
-    if store.rows():
-        folder.write_matrix(measures.matrix())
-        folder.write_avalanche(measures.avalanche_values())
 
 
 def _device(wanted: str) -> str:

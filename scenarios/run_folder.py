@@ -13,7 +13,8 @@ import math
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,7 @@ class RunFolder:
     def append_events(self, events: Iterable[Mapping[str, Any]]) -> None:
         """Add lines to `events.jsonl`: the one file that a crash can leave with half a line, which is dropped."""
         path = self.path / EVENTS
-        with path.open("r+b" if path.exists() else "xb") as file:
+        with _explained(path), path.open("r+b" if path.exists() else "xb") as file:
             file.seek(_sound_length(path))
             file.truncate()
             file.write("".join(map(_line, events)).encode())
@@ -75,7 +76,20 @@ class RunFolder:
         self._write(AVALANCHE, out.getvalue())
 
     def _write(self, name: str, text: str) -> None:
-        write_atomically(self.path / name, text)
+        with _explained(self.path / name):
+            write_atomically(self.path / name, text)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Say that a disk failed; what the store holds is not touched by it."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror}); nothing that the store holds is lost, and "
+            "`evermap resume` goes on from it when there is room again."
+        ) from error
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -174,5 +188,14 @@ def _line(event: Mapping[str, Any]) -> str:
 
 
 def _sound_length(path: Path) -> int:
-    """Length in bytes without what follows the end of the last line."""
-    return path.read_bytes().rfind(b"\n") + 1
+    """Length in bytes without what follows the end of the last line; the file is read from its end."""
+    end = path.stat().st_size
+    with path.open("rb") as file:
+        while end > 0:
+            start = max(0, end - 2**16)
+            file.seek(start)
+            found = file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+    return 0

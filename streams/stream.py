@@ -114,15 +114,24 @@ class Stream:
         for i in range(len(self)):
             yield self.task(i)
 
-    def phases(self) -> Iterator[tuple[Task, ...]]:
+    def phases(self, start: int = 0) -> Iterator[tuple[Task, ...]]:
         """Group the tasks by arrival: consecutive tasks of one phase arrive together, every other one by itself.
+
+        Args:
+            start: Position from which tasks are wanted; arrivals that lie wholly before it are left out.
 
         Yields:
             The tasks of each arrival, in their order.
         """
-        groups = itertools.groupby(range(len(self)), key=lambda i: self.phase_of(i) or i)
-        for _, members in groups:
-            yield tuple(self.task(i) for i in members)
+        for _, group in itertools.groupby(range(len(self)), key=lambda i: self.phase_of(i) or i):
+            members = list(group)
+            if members[-1] >= start:
+                yield tuple(self.task(i) for i in members)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Readable name of every class of the source."""
+        return self._data.classes
 
     @property
     def data_hash(self) -> str:

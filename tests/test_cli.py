@@ -72,8 +72,8 @@ def test_every_command_option_and_argument_has_help() -> None:
     import typer.main
 
     group: Any = typer.main.get_command(app)
-    assert set(group.commands) == {"run", "list", "show", "report"}
-    for command in group.commands.values():
+    assert set(group.commands) == {"run", "resume", "list", "show", "report", "predict", "store"}
+    for command in (*group.commands.values(), *group.commands["store"].commands.values()):
         assert command.help
         for parameter in command.params:
             assert parameter.help, f"{command.name} {parameter.name}"
@@ -228,7 +228,8 @@ def test_ctrl_c_ends_cleanly_and_says_what_was_kept() -> None:
         run.send_signal(signal.SIGINT)
         out, err = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert re.fullmatch(r"evermap: interrupted\. Kept: [234] of 5 tasks; here/report\.html reports them\.\n", err)
+    kept = r"evermap: interrupted\. Kept: [234] of 5 tasks; here/report\.html reports them\. "
+    assert re.fullmatch(kept + r"`evermap resume here` goes on from there\.\n", err)
     assert json.loads(out.splitlines()[-1])["run"]["status"] == "interrupted"
     assert json.loads(Path("here/manifest.json").read_text())["status"] == "interrupted"
 

@@ -51,7 +51,7 @@ def test_an_older_store_is_migrated_and_keeps_what_it_holds(tmp_path: Path, monk
         db.execute("CREATE TABLE evictions (entry TEXT)")
 
     monkeypatch.setattr(catalog, "MIGRATIONS", (*MIGRATIONS, add_table))
-    with pytest.raises(StoreError, match=f"has the older schema {len(MIGRATIONS)}; open it for writing once"):
+    with pytest.raises(StoreError, match=f"has the older schema {len(MIGRATIONS)}; `evermap store gc` brings"):
         KnowledgeStore.open(tmp_path / "store", read_only=True)
     with KnowledgeStore.open(tmp_path / "store") as store:
         assert store.state("selector") == {"n": 3}

@@ -1,0 +1,251 @@
+"""What a store holds, as plain data: for tables, for JSON, and for comparing two stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ..errors import StoreError, UnknownName
+from .entries import BankEntry, EncoderEntry, Entry, HeadEntry, Json, MetaEntry, TaskRecord
+from .library import EPISODE
+from .signature import distances
+from .store_reader import StoreReader
+
+_KINDS: dict[type[Entry], str] = {EncoderEntry: "encoder", HeadEntry: "head", BankEntry: "bank", MetaEntry: "meta"}
+
+
+def listed(store: StoreReader) -> dict[str, Any]:
+    """List everything that a store holds.
+
+    Args:
+        store: The store.
+
+    Returns:
+        "counts" (rows by table), "bytes", "replay" (bytes of stored samples, and of how many tasks), and "tasks",
+        "encoders", "heads", "banks", "metas": a table of plain values each.
+    """
+    tasks, banks = store.tasks(), store.banks()
+    users: dict[str | None, list[int]] = {}
+    for record in tasks:
+        users.setdefault(record.encoder, []).append(record.index)
+    samples = [bank for bank in banks if _has_samples(bank)]
+    return {
+        "counts": store.counts(),
+        "bytes": store.bytes_kept(),
+        "replay": {"tasks": len(samples), "bytes": sum(bank.bytes for bank in samples)},
+        "tasks": [_task(record) for record in tasks],
+        "encoders": [
+            {
+                **_brief(entry),
+                "name": entry.spec.get("name"),
+                "strategy": entry.strategy,
+                "parent": entry.parent,
+                "delta": entry.delta,
+                "flops": entry.flops,
+                "answers_for": users.get(entry.id, []),
+            }
+            for entry in store.encoders()
+        ],
+        "heads": [{**_brief(entry), "kind": entry.kind, "encoder": entry.encoder} for entry in store.heads()],
+        "banks": [{**_brief(bank), "slot": bank.slot, "samples": _has_samples(bank)} for bank in banks],
+        "metas": [
+            {**_brief(entry), "strategy": entry.spec.get("strategy"), "parent": entry.parent} for entry in store.metas()
+        ],
+    }
+
+
+def shown(store: StoreReader, name: str) -> dict[str, Any]:
+    """Describe one entry or one task.
+
+    Args:
+        store: The store.
+        name: Id of an entry ("encoder-3"), a task's name, or its index.
+
+    Returns:
+        "kind" and everything known of it; of an encoder also its "lineage" as a tree ("id", "task", "strategy",
+        "children", ...), what it was "made_from", the "heads" on it, and whom it "helped".
+
+    Raises:
+        UnknownName: If there is nothing of this name.
+        StoreError: If its weights cannot be read.
+    """
+    kind, _, number = name.rpartition("-")
+    if kind in _KINDS.values() and number.isdecimal():
+        return _entry(store, store.entry(name))
+    record = task_called(store, name)
+    helpers = [asdict(each) for each in store.helps() if each.task == record.index]
+    return {
+        "kind": "task",
+        **_task(record),
+        "choice": record.choice,
+        "outcome": record.outcome,
+        "helped_by": [{"entry": each["entry"], "gain": each["gain"], "how": each["how"]} for each in helpers],
+    }
+
+
+def similar(store: StoreReader, name: str, most: int | None = None) -> dict[str, Any]:
+    """Find the known tasks that are nearest to one.
+
+    Args:
+        store: The store.
+        name: The task's name or index.
+        most: How many to list; None for all.
+
+    Returns:
+        The "task", and the "nearest", each with its distances in "input", "label" and "feature" space (None where
+        they cannot be compared); see `signature.distances`.
+
+    Raises:
+        UnknownName: If there is no such task.
+        StoreError: If it was learned before signatures were kept.
+    """
+    record = task_called(store, name)
+    signatures = {each.task: each for each in store.signatures()}
+    if record.index not in signatures:
+        raise StoreError(f"{record.name!r} was learned by an evermap that kept no signatures of tasks.")
+    records = {each.index: each for each in store.tasks()}
+    others = [each for index, each in signatures.items() if index != record.index]
+    near = distances(signatures[record.index], others)[:most]
+    return {"task": _task(record), "nearest": [{**_task(records[each.task]), **_only_distances(each)} for each in near]}
+
+
+def compared(one: StoreReader, other: StoreReader) -> dict[str, Any]:
+    """Say how two stores differ, by content and not by id.
+
+    Args:
+        one: A store.
+        other: Another one.
+
+    Returns:
+        By "tasks", "encoders", "heads", "banks" and "metas": what is "only_here", "only_there", the number that is
+        in "both"; for tasks also what is "changed" (the same index and name, with another model). "equal" says whether
+        nothing differs.
+    """
+    found: dict[str, Any] = {}
+    pairs: list[tuple[str, Sequence[Entry], Sequence[Entry]]] = [
+        ("encoders", one.encoders(), other.encoders()),
+        ("heads", one.heads(), other.heads()),
+        ("banks", one.banks(), other.banks()),
+        ("metas", one.metas(), other.metas()),
+    ]
+    for kind, ours, theirs in pairs:
+        mine, yours = {(e.task, e.blob): e for e in ours}, {(e.task, e.blob): e for e in theirs}
+        found[kind] = {
+            "only_here": [_brief(mine[key]) for key in mine if key not in yours],
+            "only_there": [_brief(yours[key]) for key in yours if key not in mine],
+            "both": len(mine.keys() & yours.keys()),
+        }
+    here, there = (_models(store) for store in (one, other))
+    tasks = {(record.index, record.name): record for store in (other, one) for record in store.tasks()}
+    found["tasks"] = {
+        "only_here": [_task(tasks[key]) for key in here if key not in there],
+        "only_there": [_task(tasks[key]) for key in there if key not in here],
+        "changed": [_task(tasks[key]) for key in here if key in there and here[key] != there[key]],
+        "both": len(here.keys() & there.keys()),
+    }
+    equal = not any(part for table in found.values() for key, part in table.items() if key != "both")
+    return {"equal": equal, **found}
+
+
+def task_called(store: StoreReader, name: str) -> TaskRecord:
+    """Find a task by its name, or by its index.
+
+    Args:
+        store: The store.
+        name: Its name (of several of this name the newest is meant), or its index as digits.
+
+    Returns:
+        Its record.
+
+    Raises:
+        UnknownName: If there is none; suggests the nearest names.
+    """
+    records = store.tasks()
+    named = [record for record in records if record.name == name]
+    if not named and name.removeprefix("-").isdecimal():
+        named = [record for record in records if record.index == int(name)]
+    if not named:
+        raise UnknownName("task", name, {record.name for record in records})
+    return named[-1]
+
+
+def _entry(store: StoreReader, entry: Entry) -> dict[str, Any]:
+    tensors = {name: list(tensor.shape) for name, tensor in store.weights(entry.id).items()}
+    found: dict[str, Any] = {"kind": _KINDS[type(entry)], **asdict(entry), "tensors": tensors}
+    found["made_from"] = [
+        {"entry": each.made_from, "strategy": each.strategy, "task": each.task, "flops": each.flops}
+        for each in store.provenance(entry.id)
+    ]
+    found["helped"] = _helped(store, {entry.id})
+    if isinstance(entry, EncoderEntry):
+        users = [record for record in store.tasks() if record.encoder == entry.id]
+        found["answers_for"] = [_task(record) for record in users]
+        found["heads"] = [{**_brief(head), "kind": head.kind} for head in store.heads(entry.id)]
+        found["helped"] = _helped(store, {entry.id, *(record.model for record in users)})
+        found["lineage"] = _lineage(store, entry)
+    return found
+
+
+def _lineage(store: StoreReader, entry: EncoderEntry) -> dict[str, Any]:
+    """The tree of versions that descend from the first one, the children of each in their order."""
+    names = {record.index: record.name for record in store.tasks()}
+    versions = store.lineage(entry.lineage)
+    nodes: dict[str | None, dict[str, Any]] = {
+        each.id: {
+            "id": each.id,
+            "task": each.task,
+            "task_name": names.get(each.task),
+            "strategy": each.strategy,
+            "delta": each.delta,
+            "bytes": each.bytes,
+            "children": [],
+        }
+        for each in versions
+    }
+    for each in versions:
+        if each.parent in nodes:
+            nodes[each.parent]["children"].append(nodes[each.id])
+    return nodes[entry.lineage]
+
+
+def _helped(store: StoreReader, entries: set[str]) -> list[dict[str, Any]]:
+    names = {record.index: record.name for record in store.tasks()}
+    found = [each for entry in sorted(entries) for each in store.helps(entry)]
+    return [
+        {"task": each.task, "name": names.get(each.task), "gain": each.gain, "how": each.how, "entry": each.entry}
+        for each in sorted(found, key=lambda each: each.task)
+    ]
+
+
+def _models(store: StoreReader) -> dict[tuple[int, str], tuple[str | None, str | None]]:
+    """What answers for every task, by content."""
+    entries: list[EncoderEntry | HeadEntry] = [*store.encoders(), *store.heads()]
+    blobs: dict[str | None, str] = {entry.id: entry.blob for entry in entries}
+    return {(r.index, r.name): (blobs.get(r.encoder), blobs.get(r.head)) for r in store.tasks()}
+
+
+def _task(record: TaskRecord) -> dict[str, Any]:
+    return {
+        "index": record.index,
+        "name": record.name,
+        "kind_of_task": record.kind,
+        "classes": list(record.classes),
+        "strategy": record.strategy,
+        "source": record.source,
+        "model": record.model,
+        "encoder": record.encoder,
+        "head": record.head,
+    }
+
+
+def _brief(entry: Entry) -> Json:
+    return {"id": entry.id, "task": entry.task, "bytes": entry.bytes, "blob": entry.blob}
+
+
+def _has_samples(bank: BankEntry) -> bool:
+    return bank.slot is not None and bank.slot.startswith(EPISODE)
+
+
+def _only_distances(near: Any) -> dict[str, float | None]:
+    return {"input": near.input, "label": near.label, "feature": near.feature}

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -14,10 +14,27 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import TypeAdapter, ValidationError
 
 from .. import registry
-from ..errors import RecipeError
+from ..errors import DataMissing, RecipeError, UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from .scaling import Scaling
+
+
+def source_setting(default: Any, help: str, unit: str = "") -> Any:
+    """Declare one setting of a source.
+
+    Args:
+        default: Its default, immutable; `...` where the user has to give it.
+        help: One sentence.
+        unit: What it is counted in.
+
+    Returns:
+        A dataclass field.
+    """
+    about = {"help": help, "unit": unit}
+    return dataclasses.field(metadata=about) if default is ... else dataclasses.field(default=default, metadata=about)
 
 
 @dataclass(frozen=True)
@@ -29,12 +46,16 @@ class Sizes:
         input_shape: Shape of one input.
         test: Test samples of every class where the source brings its own split, else None.
         kind: As in `SourceData`.
+        families: As in `SourceData`.
+        outputs: Regression: targets of every sample, where every "class" is a function; 0 for classification.
     """
 
     samples: tuple[int, ...]
     input_shape: tuple[int, ...]
     test: tuple[int, ...] | None = None
     kind: str = "image"
+    families: tuple[int, ...] = ()
+    outputs: int = 0
 
     def split(self, test_share: float) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Count what there is to learn from, and to be tested on.
@@ -56,11 +77,17 @@ class SourceData:
     """All samples of a source.
 
     Attributes:
-        x: Inputs, float32 in [0, 1], shape `(n, *input_shape)`; images are `(n, channels, height, width)`.
+        x: Inputs, shape `(n, *input_shape)`; images are `(n, channels, height, width)`. Either float32, in [0, 1] but
+            for tables, or uint8, which takes a quarter of the memory: 0 to 255 then stand for 0 to 1 (see `take`).
         y: Class of every sample, int64, shape `(n,)`, from 0.
         classes: Readable name of every class.
-        kind: What the inputs are ("image"; decides which transforms and which stem fit).
+        kind: What the inputs are: "image", "text" or "table"; decides which transforms and which stem fit.
         parts: Indices of the training and of the test samples where the source brings its own split, else None.
+        families: Number of classes of every family (an alphabet, a domain), in the order of the classes; empty where
+            the classes have none.
+        targets: Regression: what is to be predicted, float32, shape `(n, outputs)`; a "class" is then a function.
+        numbers: Columns of a table that a stream standardises by its training samples, once it knows them; NaN stands
+            for what is missing there.
     """
 
     x: Tensor
@@ -68,6 +95,29 @@ class SourceData:
     classes: tuple[str, ...]
     kind: str = "image"
     parts: tuple[Tensor, Tensor] | None = None
+    families: tuple[int, ...] = ()
+    targets: Tensor | None = None
+    numbers: tuple[int, ...] = ()
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return tuple(self.x.shape[1:])
+
+    def take(self, index: Tensor, scaling: Scaling | None = None) -> Tensor:
+        """Get some of the inputs, as learners see them.
+
+        Args:
+            index: Positions, int64, shape `(m,)`.
+            scaling: What a table's numbers are standardised by; None leaves them as they are.
+
+        Returns:
+            Inputs, float32, shape `(m, *input_shape)`, copied.
+        """
+        x = self.x[index]
+        if not x.is_floating_point():
+            x = x.float().div_(255)
+        return x if scaling is None else scaling.apply(x)
 
     @property
     def sizes(self) -> Sizes:
@@ -76,25 +126,31 @@ class SourceData:
         def count(y: Tensor) -> tuple[int, ...]:
             return tuple(int(n) for n in y.bincount(minlength=len(self.classes)))
 
-        shape = tuple(self.x.shape[1:])
+        shape, outputs = self.input_shape, 0 if self.targets is None else int(self.targets.shape[1])
         if self.parts is None:
-            return Sizes(count(self.y), shape, None, self.kind)
+            return Sizes(count(self.y), shape, None, self.kind, self.families, outputs)
         train, test = self.parts
-        return Sizes(count(self.y[train]), shape, count(self.y[test]), self.kind)
+        return Sizes(count(self.y[train]), shape, count(self.y[test]), self.kind, self.families, outputs)
 
     def sha256(self) -> str:
         """Hash inputs, classes and split, for a run's record."""
-        digest = hashlib.sha256(repr((tuple(self.x.shape), self.classes, self.kind)).encode())
-        for tensor in (self.x, self.y, *(self.parts or ())):
+        about = (tuple(self.x.shape), self.classes, self.kind, *([self.numbers] if self.numbers else []))
+        digest = hashlib.sha256(repr(about).encode())
+        for tensor in (self.x, self.y, *(self.parts or ()), *(() if self.targets is None else (self.targets,))):
             digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
 
 
 class Source(ABC):
-    """Something that gives labelled samples; a frozen dataclass whose fields are its settings."""
+    """Something that gives labelled samples; a frozen dataclass whose fields are its settings.
+
+    `load` and `sizes` only read. What has to be fetched first, `download` fetches, and only where the user asks for it.
+    """
 
     registry_kind: ClassVar[str] = "source"
     name: ClassVar[str]
+    # Settings that are paths: in a recipe relative to its file, else to the data root (see `anchor_paths`).
+    paths: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def load(self, root: Path | None) -> SourceData:
@@ -118,8 +174,100 @@ class Source(ABC):
 
         Returns:
             The sizes; None where they are known only after loading.
+
+        Raises:
+            DataMissing: As `load` does.
         """
         return None
+
+    def download(self, root: Path) -> None:
+        """Fetch the files that are missing; the only thing here that may use the network.
+
+        Args:
+            root: Folder that holds the user's data sets; may be written to.
+
+        Raises:
+            UserError: If they cannot be fetched.
+        """
+        return
+
+
+def find_path(name: str, path: str, root: Path | None) -> Path:
+    """Find a file or folder of the user's own that a setting names.
+
+    Args:
+        name: The source's name, for messages.
+        path: As the setting has it; a recipe's are absolute already (see `anchor_paths`).
+        root: Folder that holds the user's data sets; None where none was given.
+
+    Returns:
+        The path: as it stands, or below the data root.
+
+    Raises:
+        DataMissing: If it is in neither place.
+    """
+    given = Path(path).expanduser()
+    tried = [given.absolute(), *([(root / given).absolute()] if root is not None else [])]
+    for each in tried:
+        if each.exists():
+            return each
+    places = " or ".join(map(str, dict.fromkeys(tried)))
+    raise DataMissing(f"{name}: there is no {places}; give the path of your data in source_settings.path.")
+
+
+def fetch(source: Source, root: Path | None) -> None:
+    """Download what a source needs and does not find.
+
+    Args:
+        source: The source.
+        root: Folder that holds the user's data sets; None where none was given.
+
+    Raises:
+        UserError: If there is no such folder, or the files cannot be fetched.
+    """
+    try:
+        source.sizes(root)
+    except DataMissing as missing:
+        if root is None:
+            raise UserError(
+                f"--download needs a folder to write to: --data-root DIR or EVERMAP_DATA. {missing}"
+            ) from None
+        source.download(root)
+
+
+def anchor_paths(
+    name: str, settings: Mapping[str, Any], folders: Iterable[Path | None], where: str, field: str
+) -> dict[str, Any]:
+    """Make the paths among a source's settings absolute, so that a recipe means the same files from anywhere.
+
+    Args:
+        name: The source's registered name; nothing is done for one that is not registered.
+        settings: Its settings.
+        folders: What a relative path may be relative to, in this order; None is passed over.
+        where: The file, or what else an error names as the place.
+        field: Dotted path of the settings in the recipe.
+
+    Returns:
+        The settings, with paths that exist made absolute.
+
+    Raises:
+        DataMissing: If there is no such file or folder in any of them.
+    """
+    known, made = registry.registered("source"), dict(settings)
+    for key in known[name].load().paths if name in known else ():
+        given = made.get(key)
+        if not isinstance(given, str) or not given:
+            continue  # left out, or of a wrong type: checked with the other settings
+        tried = list(dict.fromkeys((folder / Path(given).expanduser()).absolute() for folder in folders if folder))
+        found = next((path for path in tried if path.exists()), None)
+        if found is None:
+            places = " or ".join(map(str, tried))
+            raise DataMissing(
+                f"{where}: {field}.{key}: found {given!r}; there is no {places} (a path is relative to the recipe's "
+                "file, else to the data root: --data-root DIR or EVERMAP_DATA)."
+            )
+        made[key] = str(found)
+    return made
 
 
 def make_source(name: str, settings: Mapping[str, Any], where: str, field: str = "stream.source") -> Source:
@@ -153,5 +301,10 @@ def make_source(name: str, settings: Mapping[str, Any], where: str, field: str =
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join((f"{field}_settings", *(str(part) for part in first["loc"])))
+        if first["type"].startswith("missing"):
+            about = next(each for each in dataclasses.fields(kind) if each.name == first["loc"][-1])
+            raise RecipeError(
+                where, path, None, f"{name} needs it: {about.metadata.get('help', '').rstrip('.')}"
+            ) from None
         raise RecipeError(where, path, first.get("input"), first["msg"][0].lower() + first["msg"][1:]) from None
     return made

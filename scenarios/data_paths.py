@@ -9,6 +9,9 @@ from typing import Any
 
 from ..streams.source import anchor_paths
 
+# Where a table that names a source has the source's settings.
+_SETTINGS = ("source_settings", "settings")
+
 
 def anchored(data: dict[str, Any], folders: Sequence[Path | None], where: str) -> dict[str, Any]:
     """Make the paths among the settings of every source in a recipe absolute.
@@ -26,11 +29,9 @@ def anchored(data: dict[str, Any], folders: Sequence[Path | None], where: str) -
     """
     made = copy.deepcopy(data)
     for table, field in _tables(made, ""):
-        settings = table.get("source_settings")
-        if isinstance(settings, dict):
-            table["source_settings"] = anchor_paths(
-                table["source"], settings, folders, where, f"{field}source_settings"
-            )
+        for key in _SETTINGS:
+            if isinstance(table.get(key), dict):
+                table[key] = anchor_paths(table["source"], table[key], folders, where, f"{field}{key}")
     return made
 
 
@@ -43,7 +44,7 @@ def sources_of(data: dict[str, Any]) -> list[tuple[str, Any]]:
     Returns:
         Name and settings of each.
     """
-    return [(table["source"], table.get("source_settings")) for table, _ in _tables(data, "")]
+    return [(table["source"], [table.get(key) for key in _SETTINGS]) for table, _ in _tables(data, "")]
 
 
 def _tables(value: Any, path: str) -> Iterator[tuple[dict[str, Any], str]]:

@@ -37,7 +37,7 @@ class Scaling:
         return scaled
 
 
-def fit(x: Tensor, columns: tuple[int, ...], train: Tensor) -> Scaling | None:
+def fit(x: Tensor, columns: tuple[int, ...], train: Tensor) -> Scaling:
     """Measure the columns on the training samples.
 
     Args:
@@ -46,10 +46,8 @@ def fit(x: Tensor, columns: tuple[int, ...], train: Tensor) -> Scaling | None:
         train: Positions of the training samples, int64.
 
     Returns:
-        What to standardise by; None where no column is a number.
+        What to standardise by.
     """
-    if not columns:
-        return None
     index = torch.tensor(columns)
     part = x[train][:, index].double()
     mean = part.nanmean(dim=0).nan_to_num(nan=0.0)  # a column without a single value

@@ -48,6 +48,7 @@ class Sizes:
         kind: As in `SourceData`.
         families: As in `SourceData`.
         outputs: Regression: targets of every sample, where every "class" is a function; 0 for classification.
+        ids: As in `SourceData`.
     """
 
     samples: tuple[int, ...]
@@ -56,6 +57,7 @@ class Sizes:
     kind: str = "image"
     families: tuple[int, ...] = ()
     outputs: int = 0
+    ids: tuple[int, ...] = ()
 
     def split(self, test_share: float) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Count what there is to learn from, and to be tested on.
@@ -85,9 +87,12 @@ class SourceData:
         parts: Indices of the training and of the test samples where the source brings its own split, else None.
         families: Number of classes of every family (an alphabet, a domain), in the order of the classes; empty where
             the classes have none.
+        ids: Global class id of every class, where classes of several families are one and the same (a class that
+            another experience of a benchmark shows differently); empty where every class is its own.
         targets: Regression: what is to be predicted, float32, shape `(n, outputs)`; a "class" is then a function.
         numbers: Columns of a table that a stream standardises by its training samples, once it knows them; NaN stands
             for what is missing there.
+        scaling: What these columns are standardised by; None before `fitted`.
     """
 
     x: Tensor
@@ -96,20 +101,36 @@ class SourceData:
     kind: str = "image"
     parts: tuple[Tensor, Tensor] | None = None
     families: tuple[int, ...] = ()
+    ids: tuple[int, ...] = ()
     targets: Tensor | None = None
     numbers: tuple[int, ...] = ()
+    scaling: Scaling | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input."""
         return tuple(self.x.shape[1:])
 
-    def take(self, index: Tensor, scaling: Scaling | None = None) -> Tensor:
+    def fitted(self, train: Tensor) -> SourceData:
+        """Measure on the training samples what a table's numbers are standardised by.
+
+        Args:
+            train: Positions of the training samples, int64.
+
+        Returns:
+            The same samples, whose inputs `take` standardises.
+        """
+        if not self.numbers:
+            return self
+        from .scaling import fit  # here, so that sizes are known without loading torch
+
+        return dataclasses.replace(self, scaling=fit(self.x, self.numbers, train))
+
+    def take(self, index: Tensor) -> Tensor:
         """Get some of the inputs, as learners see them.
 
         Args:
             index: Positions, int64, shape `(m,)`.
-            scaling: What a table's numbers are standardised by; None leaves them as they are.
 
         Returns:
             Inputs, float32, shape `(m, *input_shape)`, copied.
@@ -117,7 +138,7 @@ class SourceData:
         x = self.x[index]
         if not x.is_floating_point():
             x = x.float().div_(255)
-        return x if scaling is None else scaling.apply(x)
+        return x if self.scaling is None else self.scaling.apply(x)
 
     @property
     def sizes(self) -> Sizes:
@@ -128,13 +149,13 @@ class SourceData:
 
         shape, outputs = self.input_shape, 0 if self.targets is None else int(self.targets.shape[1])
         if self.parts is None:
-            return Sizes(count(self.y), shape, None, self.kind, self.families, outputs)
+            return Sizes(count(self.y), shape, None, self.kind, self.families, outputs, self.ids)
         train, test = self.parts
-        return Sizes(count(self.y[train]), shape, count(self.y[test]), self.kind, self.families, outputs)
+        return Sizes(count(self.y[train]), shape, count(self.y[test]), self.kind, self.families, outputs, self.ids)
 
     def sha256(self) -> str:
         """Hash inputs, classes and split, for a run's record."""
-        about = (tuple(self.x.shape), self.classes, self.kind, *([self.numbers] if self.numbers else []))
+        about = (tuple(self.x.shape), self.classes, self.kind, *self.ids, *([self.numbers] if self.numbers else []))
         digest = hashlib.sha256(repr(about).encode())
         for tensor in (self.x, self.y, *(self.parts or ()), *(() if self.targets is None else (self.targets,))):
             digest.update(tensor.contiguous().numpy().data)

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from . import scaling
 from .plan import TaskPlan, plan
 from .seeds import generator
 from .setting import Setting
@@ -107,7 +106,7 @@ class Stream:
         )
         self.n_classes = 1 + max(max(each.classes) for each in self._firsts)
         self._train, self._test = self._split()
-        self._scaling = scaling.fit(data.x, data.numbers, torch.cat(self._train)) if data.numbers else None
+        self._data = data.fitted(torch.cat(self._train))
 
     def __len__(self) -> int:
         return len(self._plans)
@@ -199,7 +198,7 @@ class Stream:
 
     def _inputs(self, made: TaskPlan, index: Tensor, rng: torch.Generator) -> Tensor:
         permutation = pixel_permutation(self.seed, made.transforms.permute, self.input_shape)
-        return apply(self._data.take(index, self._scaling), made.transforms, permutation, rng)
+        return apply(self._data.take(index), made.transforms, permutation, rng)
 
     def _split(self) -> tuple[list[Tensor], list[Tensor]]:
         """Part every class into training and test images, once for the whole stream: no image is ever in both."""

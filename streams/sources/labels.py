@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,12 +20,14 @@ class Labels:
         classes: Name of every class: numbers in their order, otherwise in that of the alphabet.
         y: Class of every sample, from 0.
         families: Number of classes of every task, in the order of the classes; empty where there are no tasks.
+        ids: Number of every class's label among all labels, where a label occurs in several tasks; else empty.
         test: For every sample, whether it belongs to the test part; None where nothing says so.
     """
 
     classes: tuple[str, ...]
     y: tuple[int, ...]
     families: tuple[int, ...]
+    ids: tuple[int, ...]
     test: tuple[bool, ...] | None
 
     def sizes(self, input_shape: tuple[int, ...], kind: str, outputs: int = 0) -> Sizes:
@@ -39,22 +42,28 @@ class Labels:
         for k, held in zip(self.y, self.test or [False] * len(self.y), strict=True):
             (test if held else train)[k] += 1
         own = tuple(test) if self.test is not None else None
-        return Sizes(tuple(train), input_shape, own, kind, self.families, outputs)
+        return Sizes(tuple(train), input_shape, own, kind, self.families, outputs, self.ids)
 
 
 def number_labels(
-    labels: Sequence[str] | None, tasks: Sequence[str] | None, split: Sequence[str] | None, where: str
+    labels: Sequence[str] | None,
+    tasks: Sequence[str] | None,
+    split: Sequence[str] | None,
+    where: str,
+    first: tuple[str, int] = ("sample", 0),
 ) -> Labels:
     """Number the classes.
 
-    Where tasks are given, the same label in another task is another class: classes are called "task/label", those of a
-    task stand side by side, and every task is a family. Without labels (regression) every task is a class, a function.
+    Where tasks are given, classes are called "task/label", those of a task stand side by side, and every task is a
+    family; a label that occurs in several tasks means the same in all of them, and `ids` says so. Without labels
+    (regression) every task is a class, a function.
 
     Args:
         labels: The label of every sample; None in regression.
         tasks: The task of every sample; None where there are none.
         split: The part of every sample, in words; None where nothing says so.
         where: The file, for messages.
+        first: What messages call a sample, and the number of the first one.
 
     Returns:
         The classes.
@@ -70,9 +79,12 @@ def number_labels(
     number = {pair: k for k, pair in enumerate(ordered)}
     names = tuple("/".join(each for each in pair if each) or "all" for pair in ordered)
     families: tuple[int, ...] = ()
+    ids: tuple[int, ...] = ()
     if tasks is not None and labels is not None:
-        families = tuple(sum(task == each for task, _ in ordered) for each in dict.fromkeys(t for t, _ in ordered))
-    return Labels(names, tuple(number[pair] for pair in pairs), families, _parts(split, where))
+        families = tuple(Counter(task for task, _ in ordered).values())
+        if len(ordered) > len(order_labels):
+            ids = tuple(order_labels[label] for _, label in ordered)
+    return Labels(names, tuple(number[pair] for pair in pairs), families, ids, _parts(split, where, first))
 
 
 def _rank(values: Sequence[str]) -> dict[str, int]:
@@ -82,12 +94,13 @@ def _rank(values: Sequence[str]) -> dict[str, int]:
     return {value: i for i, value in enumerate(sorted(different, key=lambda v: (int(v) if whole else 0, v)))}
 
 
-def _parts(split: Sequence[str] | None, where: str) -> tuple[bool, ...] | None:
+def _parts(split: Sequence[str] | None, where: str, first: tuple[str, int]) -> tuple[bool, ...] | None:
     if split is None:
         return None
     for i, word in enumerate(split):
         if word.strip().lower() not in _WORDS:
-            raise DataError(f'{where}: split: sample {i} has {word!r}; valid are "train" (or 0) and "test" (or 1).')
+            place = f"{first[0]} {first[1] + i}"
+            raise DataError(f'{where}: split: {place} has {word!r}; valid are "train" (or 0) and "test" (or 1).')
     test = tuple(bool(_WORDS[word.strip().lower()]) for word in split)
     if all(test) or not any(test):
         missing = "train" if all(test) else "test"

@@ -24,8 +24,8 @@ class Npz(Source):
     `x` holds rows `(n, d)` of a table, grey images `(n, height, width)`, or images with a last or a second axis of one
     or three channels; images are whole numbers from 0 to 255 or floats from 0 to 1. `y` holds labels, whole numbers or
     texts; floats make it regression, with one or more targets `(n,)` or `(n, outputs)`. `task` says which task a sample
-    belongs to: the same label in two tasks is then two classes, "task/label", and the classes of a task are a family;
-    in regression every task is a function of its own. `split` says "train" or "test" (or 0 and 1).
+    belongs to: its classes are then called "task/label" and are a family, and a label that several tasks have means the
+    same in all of them; in regression every task is a function of its own. `split` says "train" or "test" (or 0 and 1).
     """
 
     name: ClassVar[str] = "npz"
@@ -68,6 +68,7 @@ class Npz(Source):
             kind,
             None if test is None else (torch.nonzero(~test).flatten(), torch.nonzero(test).flatten()),
             labels.families,
+            labels.ids,
             None if targets is None else torch.from_numpy(targets),
             tuple(range(x.shape[1])) if kind == "table" and self.standardise else (),
         )

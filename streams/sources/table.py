@@ -24,9 +24,9 @@ class Csv(Source):
 
     Numbers are brought to mean 0 and deviation 1 by the training samples alone, and a missing one takes their mean;
     categories become one input per category; texts become hashed character n-grams. With `target = "number"` the label
-    is a number to be predicted (regression). A column `task` says which task a row belongs to: the same label in two
-    tasks is then two classes, "task/label", and the classes of a task are a family; in regression every task is a
-    function of its own.
+    is a number to be predicted (regression). A column `task` says which task a row belongs to: its classes are then
+    called "task/label" and are a family, and a label that several tasks have means the same in all of them; in
+    regression every task is a function of its own.
     """
 
     name: ClassVar[str] = "csv"
@@ -75,6 +75,7 @@ class Csv(Source):
             _kind(columns),
             None if test is None else (torch.nonzero(~test).flatten(), torch.nonzero(test).flatten()),
             labels.families,
+            labels.ids,
             torch.tensor(self._targets(cells), dtype=torch.float32)[:, None] if self.target == "number" else None,
             tuple(start for start, column in zip(starts, columns, strict=False) if column.kind == "number"),
         )
@@ -102,8 +103,8 @@ class Csv(Source):
         tasks, split = words.get(self.task), words.get(self.split)
         if self.target == "number":
             self._targets(cells)
-            return cells, columns, number_labels(None, tasks or ["all"] * len(cells.rows), split, str(path))
-        return cells, columns, number_labels(words[self.label], tasks, split, str(path))
+            return cells, columns, number_labels(None, tasks or ["all"] * len(cells.rows), split, str(path), ("row", 2))
+        return cells, columns, number_labels(words[self.label], tasks, split, str(path), ("row", 2))
 
     @staticmethod
     def _words(cells: Cells, name: str) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..errors import RecipeError
 from .plan import TaskPlan, plan
 from .seeds import generator
 from .setting import Setting
@@ -90,6 +91,9 @@ class Stream:
         Raises:
             RecipeError: If the description contradicts itself, or asks for more than there is.
         """
+        if data.targets is not None:
+            valid = "its samples have values to be predicted, and a stream's tasks are made of classes"
+            raise RecipeError("stream", "stream.source", spec.source, valid)
         self.spec, self.seed, self._data = spec, seed, data
         self.setting: Setting = spec.setting
         self.kind = data.kind

@@ -5,6 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evermap.errors import RecipeError
 from evermap.streams import scaling
 from evermap.streams.source import SourceData
 from evermap.streams.spec import stream_spec
@@ -27,6 +28,12 @@ def test_it_is_what_plain_loops_give(rows: list[list[float]], train: int) -> Non
             assert after[1] == 0.0
         elif sd > 1e-6:
             assert after[1] == pytest.approx((before[1] - mean) / sd, rel=1e-4, abs=1e-5)
+
+
+def test_values_to_be_predicted_are_never_taken_for_classes() -> None:
+    data = SourceData(torch.zeros(4, 1), torch.zeros(4).long(), ("all",), "table", targets=torch.ones(4, 1))
+    with pytest.raises(RecipeError, match=r"stream\.source: found 'digits'; its samples have values to be predicted"):
+        Stream(stream_spec(layout="split", classes_per_task=1), 0, data)
 
 
 def test_a_constant_column_is_zero_and_a_test_value_cannot_explode() -> None:

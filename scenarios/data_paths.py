@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..streams.source import anchor_paths
+from ..streams.source_files import anchor_paths
 
 # Where a table that names a source has the source's settings.
 _SETTINGS = ("source_settings", "settings")

@@ -17,7 +17,8 @@ from .. import registry
 from ..errors import DataMissing, RecipeError, UnknownName, UserError
 from ..streams.layouts import check_setting
 from ..streams.plan import plan
-from ..streams.source import Sizes, fetch, make_source
+from ..streams.source import Sizes, make_source
+from ..streams.source_files import fetch
 from ..streams.spec import Count, Share, Spec, StreamSpec, TomlValue
 from .data_paths import anchored, sources_of
 from .explain import explain

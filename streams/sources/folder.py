@@ -9,7 +9,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from ...errors import DataError
-from ..source import Sizes, Source, SourceData, find_path, source_setting
+from ..source import Sizes, Source, SourceData, source_setting
+from ..source_files import find_path
 
 _ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _PARTS = ("train", "test")

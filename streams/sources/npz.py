@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ...errors import DataError
-from ..source import Sizes, Source, SourceData, find_path, source_setting
+from ..source import Sizes, Source, SourceData, source_setting
+from ..source_files import find_path
 from .labels import Labels, number_labels
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from ..formats.arrays import Arrays
 
 
 @dataclass(frozen=True)
@@ -23,15 +24,17 @@ class Npz(Source):
 
     `x` holds rows `(n, d)` of a table, grey images `(n, height, width)`, or images with a last or a second axis of one
     or three channels; images are whole numbers from 0 to 255 or floats from 0 to 1. `y` holds labels, whole numbers or
-    texts; floats make it regression, with one or more targets `(n,)` or `(n, outputs)`. `task` says which task a sample
-    belongs to: its classes are then called "task/label" and are a family, and a label that several tasks have means the
-    same in all of them; in regression every task is a function of its own. `split` says "train" or "test" (or 0 and 1).
+    texts; with `target = "number"` it is what is to be predicted (regression), `(n,)` or `(n, outputs)`. `task` says
+    which task a sample belongs to: its classes are then called "task/label" and are a family, and a label that several
+    tasks have means the same in all of them; in regression every task is a function of its own. `split` says "train" or
+    "test" (or 0 and 1).
     """
 
     name: ClassVar[str] = "npz"
     paths: ClassVar[tuple[str, ...]] = ("path",)
 
     path: str = source_setting(..., "The .npz file, relative to the recipe's file or to the data root.")
+    target: Literal["class", "number"] = source_setting("class", 'Whether y holds a "class" or a "number" to predict.')
     kind: Literal["auto", "image", "table", "text"] = source_setting(
         "auto",
         'What x holds: "image" or "table", by its shape ("auto"); "text" for texts as vectors in [0, 1].',
@@ -56,10 +59,10 @@ class Npz(Source):
         import numpy as np
         import torch
 
-        path, labels, targets = self._read(root)
-        x = _array(path, "x")
-        kind = self._kind(x.shape, path)
-        x = _as_images(x, path) if kind == "image" else _as_rows(x, kind, path)
+        arrays, labels, targets = self._read(root)
+        x = arrays.read("x")
+        kind = self._kind(x.shape, arrays.path)
+        x = _as_images(x, arrays.path) if kind == "image" else _as_rows(x, kind, arrays.path)
         test = None if labels.test is None else torch.tensor(labels.test)
         return SourceData(
             torch.from_numpy(np.ascontiguousarray(x)),
@@ -79,12 +82,10 @@ class Npz(Source):
         Args:
             root: As in `load`.
         """
-        path, labels, targets = self._read(root)
-        shape = _shape(path, "x")
-        kind = self._kind(shape, path)
-        if len(labels.y) != shape[0]:
-            raise DataError(f"{path}: x has {shape[0]} samples, and y {len(labels.y)}.")
-        inner = _channels_first(shape, path)[1:] if kind == "image" else shape[1:]
+        arrays, labels, targets = self._read(root)
+        shape = arrays.shape("x")
+        kind = self._kind(shape, arrays.path)
+        inner = _channels_first(shape, arrays.path)[1:] if kind == "image" else shape[1:]
         return labels.sizes(inner, kind, 0 if targets is None else targets.shape[1])
 
     def _kind(self, shape: tuple[int, ...], path: Path) -> str:
@@ -94,40 +95,51 @@ class Npz(Source):
             raise DataError(f"{path}: x: found the shape {shape} for the kind {kind!r}; {valid}.")
         return kind
 
-    def _read(self, root: Path | None) -> tuple[Path, Labels, NDArray[np.float32] | None]:
-        """Read everything but `x`: the path, the classes, and the targets of regression, shape `(n, outputs)`."""
-        import numpy as np
+    def _read(self, root: Path | None) -> tuple[Arrays, Labels, NDArray[np.float32] | None]:
+        """Read everything but `x`: the classes, and the targets of regression, shape `(n, outputs)`."""
+        from ..formats.arrays import Arrays
 
-        path = find_path(self.name, self.path, root)
-        y, targets = _array(path, "y"), None
-        count = _shape(path, "x")[0] if _shape(path, "x") else 0
-        if np.issubdtype(y.dtype, np.floating):
-            if y.ndim not in (1, 2) or not np.isfinite(y).all():
-                raise DataError(
-                    f"{path}: y: found the shape {y.shape}; finite targets (n,) or (n, outputs) are needed."
-                )
-            targets = y.reshape(len(y), -1).astype(np.float32)
-        elif y.ndim != 1 or y.dtype.kind not in "biuUS":
-            raise DataError(f"{path}: y: found {y.dtype} {y.shape}; one whole number or text per sample is needed.")
-        words = {}
-        for name in ("task", "split"):
-            found = _array(path, name) if name in _names(path) else None
-            if found is not None and (found.ndim != 1 or found.dtype.kind not in "biuUS"):
-                raise DataError(f"{path}: {name}: found {found.dtype} {found.shape}; one word or number per sample.")
-            words[name] = None if found is None else _texts(found)
-        for name, values in (("y", y), *words.items()):
-            if values is not None and len(values) != count:
-                raise DataError(f"{path}: {name} has {len(values)} entries; x has {count} samples.")
-        labels = _texts(y) if targets is None else None
-        tasks = words["task"] if labels or words["task"] else ["all"] * count
-        return path, number_labels(labels, tasks, words["split"], str(path)), targets
+        arrays = Arrays(find_path(self.name, self.path, root))
+        count = next(iter(arrays.shape("x")), 0)
+        wanted = ("y", *(name for name in ("task", "split") if name in arrays.names))
+        found = {name: arrays.read(name) for name in wanted}
+        for name, values in found.items():
+            if values.ndim == 0 or len(values) != count:
+                raise DataError(f"{arrays.path}: {name} has {values.size} entries; x has {count} samples.")
+        words = {name: _words(values, arrays.path, name) for name, values in found.items() if name != "y"}
+        if self.target == "number":
+            tasks = words.get("task") or ["all"] * count
+            labels = number_labels(None, tasks, words.get("split"), str(arrays.path))
+            return arrays, labels, _targets(found["y"], arrays.path)
+        labels = number_labels(
+            _words(found["y"], arrays.path, "y"), words.get("task"), words.get("split"), str(arrays.path)
+        )
+        return arrays, labels, None
 
 
-def _texts(values: NDArray[Any]) -> list[str]:
-    return [
-        str(each.decode() if isinstance(each, bytes) else int(each) if each is True or each is False else each)
-        for each in values.tolist()
-    ]
+def _words(values: NDArray[Any], path: Path, name: str) -> list[str]:
+    """Read labels: texts, or whole numbers, which may be stored as floats."""
+    import numpy as np
+
+    if values.ndim == 1 and values.dtype.kind == "f" and (np.isfinite(values) & (values == np.floor(values))).all():
+        values = values.astype(np.int64)
+    if values.ndim != 1 or values.dtype.kind not in "biuUS":
+        hint = ' (target = "number" takes any numbers)' if name == "y" and values.dtype.kind == "f" else ""
+        valid = f"one whole number or text per sample is needed{hint}"
+        raise DataError(f"{path}: {name}: found {values.dtype} {values.shape}; {valid}.")
+    if values.dtype.kind == "b":
+        values = values.astype(np.int64)
+    return [each.decode(errors="replace") if isinstance(each, bytes) else str(each) for each in values.tolist()]
+
+
+def _targets(y: NDArray[Any], path: Path) -> NDArray[np.float32]:
+    """Read the targets of regression, shape `(n, outputs)`."""
+    import numpy as np
+
+    if y.dtype.kind not in "biuf" or y.ndim not in (1, 2) or not np.isfinite(y).all():
+        found = f"{y.dtype} {y.shape}"
+        raise DataError(f"{path}: y: found {found}; finite targets of shape (n,) or (n, outputs) are needed.")
+    return y.reshape(len(y), -1).astype(np.float32)
 
 
 def _as_images(x: NDArray[Any], path: Path) -> NDArray[Any]:
@@ -172,50 +184,3 @@ def _channels_first(shape: tuple[int, ...], path: Path) -> tuple[int, ...]:
     if shape[3] in (1, 3):
         return (shape[0], shape[3], shape[1], shape[2])
     raise DataError(f"{path}: x: found the shape {shape}; images have one or three channels, second or last.")
-
-
-def _names(path: Path) -> list[str]:
-    return [name.removesuffix(".npy") for name in _opened(path, lambda archive: archive.namelist())]
-
-
-def _array(path: Path, name: str) -> NDArray[Any]:
-    """Read one array; one that holds Python objects is refused."""
-    import numpy as np
-
-    _check_there(path, name)
-
-    def read(archive: zipfile.ZipFile) -> Any:
-        with archive.open(f"{name}.npy") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
-
-    found: NDArray[Any] = _opened(path, read, name)
-    return found
-
-
-def _shape(path: Path, name: str) -> tuple[int, ...]:
-    """Read the shape of an array without the array."""
-    import numpy as np
-
-    _check_there(path, name)
-
-    def read(archive: zipfile.ZipFile) -> Any:
-        with archive.open(f"{name}.npy") as file:
-            version = np.lib.format.read_magic(file)
-            header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            return header(file)[0]
-
-    return tuple(_opened(path, read, name))
-
-
-def _check_there(path: Path, name: str) -> None:
-    if name not in _names(path):
-        raise DataError(f"{path}: there is no array {name!r} in it; it holds {', '.join(_names(path)) or 'nothing'}.")
-
-
-def _opened(path: Path, read: Any, name: str = "") -> Any:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return read(archive)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        what = f"{name}: cannot be read" if name else "is no .npz file, or damaged"
-        raise DataError(f"{path}: {what}: {error}.") from error

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from ..formats.table import Cells, Column, find_columns, read_cells, to_number
-from ..source import Sizes, Source, SourceData, find_path, source_setting
+from ..source import Sizes, Source, SourceData, source_setting
+from ..source_files import find_path
 from .labels import Labels, number_labels
 
 if TYPE_CHECKING:

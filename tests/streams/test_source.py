@@ -9,7 +9,8 @@ import torch
 from evermap import registry
 from evermap.errors import DataMissing, RecipeError
 from evermap.streams.digits import Digits
-from evermap.streams.source import Sizes, Source, SourceData, anchor_paths, make_source
+from evermap.streams.source import Sizes, Source, SourceData, make_source
+from evermap.streams.source_files import anchor_paths
 
 
 def test_digits_are_what_they_say_they_are() -> None:

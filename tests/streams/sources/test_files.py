@@ -13,7 +13,8 @@ import pytest
 
 from evermap.errors import UserError
 from evermap.streams.digits import Digits
-from evermap.streams.source import fetch, make_source
+from evermap.streams.source import make_source
+from evermap.streams.source_files import fetch
 from evermap.streams.sources import files
 from evermap.streams.torchvision_guard import guard
 

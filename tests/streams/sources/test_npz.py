@@ -77,12 +77,19 @@ def test_tasks_are_families_and_a_label_of_two_tasks_is_one(tmp_path: Path) -> N
     assert (apart.families, apart.ids) == ((2, 2), ())
 
 
-def test_floats_are_targets_and_every_task_is_a_function(tmp_path: Path) -> None:
-    data = load(tmp_path, x=TABLE, y=[0.5, 1.0, 2.0, 3.0])
+def test_whole_floats_and_bytes_are_labels(tmp_path: Path) -> None:
+    assert load(tmp_path, x=TABLE, y=[0.0, 1.0, 0.0, 1.0]).classes == ("0", "1")
+    assert load(tmp_path, x=TABLE, y=[True, False, True, False]).classes == ("0", "1")
+    assert load(tmp_path, x=TABLE, y=np.array([b"b", b"a", b"b", b"\xff"])).classes == ("a", "b", "\ufffd")
+
+
+def test_numbers_are_targets_and_every_task_is_a_function(tmp_path: Path) -> None:
+    number = {"target": "number"}
+    data = load(tmp_path, number, x=TABLE, y=[0.5, 1.0, 2.0, 3.0])
     assert (data.classes, data.y.tolist()) == (("all",), [0] * 4)
     assert data.targets.tolist() == [[0.5], [1.0], [2.0], [3.0]]
     assert data.sizes.outputs == 1
-    both = load(tmp_path, x=TABLE, y=np.ones((4, 2)), task=[1, 0, 1, 1])
+    both = load(tmp_path, number, x=TABLE, y=np.ones((4, 2), np.int64), task=[1, 0, 1, 1])
     assert (both.classes, both.y.tolist(), both.sizes.outputs) == (("0", "1"), [1, 0, 1, 1], 2)
     assert (both.families, both.ids) == ((), ())
 
@@ -104,7 +111,15 @@ class Evil:
         ({"x": TABLE, "y": [0, 1, 0]}, {}, "y has 3 entries; x has 4 samples"),
         ({"x": TABLE, "y": [0] * 4, "task": [0]}, {}, "task has 1 entries; x has 4 samples"),
         ({"x": TABLE, "y": [[0]] * 4}, {}, r"y: found int64 \(4, 1\); one whole number or text per sample"),
-        ({"x": TABLE, "y": [0.1, np.nan, 0, 0]}, {}, r"y: found the shape \(4,\); finite targets"),
+        (
+            {"x": TABLE, "y": [0.5, 1, 0, 0]},
+            {},
+            r"y: found float64 \(4,\); .* \(target = \"number\" takes any numbers\)",
+        ),
+        ({"x": TABLE, "y": [np.inf, 1, 0, 0]}, {}, r"y: found float64 \(4,\); one whole number or text"),
+        ({"x": TABLE, "y": [0.1, np.nan, 0, 0]}, {"target": "number"}, r"y: found float64 \(4,\); finite targets of"),
+        ({"x": TABLE, "y": list("abcd")}, {"target": "number"}, r"y: found <U1 \(4,\); finite targets of shape"),
+        ({"x": TABLE, "y": 3}, {}, "y has 1 entries; x has 4 samples"),
         ({"x": TABLE, "y": [0] * 4, "split": list("abcd")}, {}, "split: sample 0 has 'a'; valid are \"train\""),
         ({"x": TABLE, "y": [0] * 4, "split": [1] * 4}, {}, "split: no sample is in the train part"),
         ({"x": TABLE, "y": [0] * 4, "split": [0.5] * 4}, {}, "split: found float64"),

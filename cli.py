@@ -65,6 +65,13 @@ Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", metavar="FILE", help="A Python file with strategies of your own; may be repeated."),
 ]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option("--data-root", metavar="DIR", envvar="EVERMAP_DATA", help="The folder that holds your data sets."),
+]
+Download = Annotated[
+    bool, typer.Option("--download", help="Fetch published data sets that are missing into the data root.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", envvar="EVERMAP_DEBUG", help="Show the traceback of every error.")]
 
@@ -114,6 +121,8 @@ def run(
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change a field of the recipe; may be repeated."),
     ] = None,
+    data_root: DataRoot = None,
+    download: Download = False,
     plugin: Plugins = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -129,8 +138,9 @@ def run(
         overrides.append(f"seed={seed}")
     if device is not Device.auto:
         overrides.append(f"device={device.value}")
-    recipe = load_scenario(scenario, overrides)
-    raise typer.Exit(_play(recipe, out, store, plugin or (), as_json))
+    data_root = _data_root(data_root, download)
+    recipe = load_scenario(scenario, overrides, data_root, download=download)
+    raise typer.Exit(_play(recipe, out, store, data_root, plugin or (), as_json))
 
 
 @app.command(context_settings=_HELP)
@@ -139,6 +149,7 @@ def resume(
     force: Annotated[
         bool, typer.Option("--force", help="Go on although recipe, data, versions or plug-ins have changed.")
     ] = False,
+    data_root: DataRoot = None,
     plugin: Plugins = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -154,7 +165,11 @@ def resume(
     from .scenarios.resume import resume as resume_run
 
     title = f"{manifest['scenario']}  {manifest['agent']}  seed {manifest['seed']}"
-    raise typer.Exit(_watch(record, resume_run(record, force=force), title, as_json))
+    words = [str(word) for word in manifest.get("command") or ()]
+    if data_root is None and "--data-root" in words[:-1]:  # as the run had it
+        data_root = Path(words[words.index("--data-root") + 1])
+    events = resume_run(record, force=force, data_root=_data_root(data_root, False))
+    raise typer.Exit(_watch(record, events, title, as_json))
 
 
 @app.command("list", context_settings=_HELP)
@@ -192,6 +207,8 @@ def list_(
 @app.command(context_settings=_HELP)
 def show(
     name: Annotated[str, typer.Argument(help="A scenario, strategy, selector, encoder or source.")],
+    data_root: DataRoot = None,
+    download: Download = False,
     plugin: Plugins = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -200,7 +217,7 @@ def show(
     from .errors import UnknownName
     from .registry import GROUPS, registered
     from .reports.catalog import show_page, shown
-    from .scenarios.scenario import library, load_scenario
+    from .scenarios.scenario import library
 
     _load_plugins(plugin)
     pages = [shown(entries[name]) for kind in GROUPS if name in (entries := registered(kind))]
@@ -212,7 +229,7 @@ def show(
     if is_scenario:
         from .reports.recipe import scenario_page
 
-        pages.insert(0, _scenario_data(load_scenario(name), name))
+        pages.insert(0, _scenario_data(name, _data_root(data_root, download), download))
         if not as_json:
             console.print(scenario_page(pages[0]))
     if as_json:
@@ -438,7 +455,14 @@ def _show(found: dict[str, Any], page: str, as_json: bool) -> None:
     _stdout().print(getattr(store, page)(found))
 
 
-def _play(recipe: Scenario, out: Path | None, store: Path | None, plugins: Sequence[Path], as_json: bool) -> int:
+def _play(
+    recipe: Scenario,
+    out: Path | None,
+    store: Path | None,
+    data_root: Path | None,
+    plugins: Sequence[Path],
+    as_json: bool,
+) -> int:
     """Run a recipe, show its events, write its report; give back the exit code."""
     _quiet()
     from .scenarios.record import check_writable, new_run_dir
@@ -451,11 +475,13 @@ def _play(recipe: Scenario, out: Path | None, store: Path | None, plugins: Seque
     again = ["evermap", "run", str(out / "scenario.toml")]
     if store is not None:
         again += ["--store", str(store)]
+    if data_root is not None:
+        again += ["--data-root", str(data_root)]
     for file in plugins:
         again += ["--plugin", str(file)]
     title = f"{recipe.name}  {selector}  seed {recipe.seed}"
     try:
-        return _watch(out, run_scenario(recipe, out, store=store, command=again), title, as_json)
+        return _watch(out, run_scenario(recipe, out, store=store, data_root=data_root, command=again), title, as_json)
     finally:
         if ours and not (out / "manifest.json").exists():
             shutil.rmtree(out, ignore_errors=True)  # it failed before there was anything to record
@@ -530,12 +556,19 @@ def _overview(summary: dict[str, Any], page: Path) -> None:
     sys.stdout.write(f"{page}\n")
 
 
-def _scenario_data(recipe: Scenario, name: str) -> dict[str, Any]:
+def _scenario_data(name: str, data_root: Path | None, download: bool) -> dict[str, Any]:
     """Describe a scenario with every task of its stream, as far as this is known without loading data."""
+    from .errors import DataMissing
+    from .scenarios.scenario import load_scenario
     from .streams.plan import plan
     from .streams.source import make_source
 
-    sizes = make_source(recipe.stream.source, recipe.stream.source_settings, name).sizes(None)
+    sizes, missing = None, None
+    try:
+        recipe = load_scenario(name, data_root=data_root, download=download)
+        sizes = make_source(recipe.stream.source, recipe.stream.source_settings, name).sizes(data_root)
+    except DataMissing as error:  # everything but the tasks can be shown
+        recipe, missing = load_scenario(name, check_names=False), str(error)
     tasks = None
     if sizes is not None:
         tasks = []
@@ -559,7 +592,19 @@ def _scenario_data(recipe: Scenario, name: str) -> dict[str, Any]:
             )
     words = {field: getattr(recipe, field) for field in ("name", "description", "shows", "expected")}
     origin = "a file" if name.endswith(".toml") else "evermap"
-    return {"kind": "scenario", "origin": origin, **words, "tasks": tasks, "recipe": recipe.model_dump(mode="json")}
+    page = {"kind": "scenario", "origin": origin, **words, "tasks": tasks, "missing": missing}
+    return {**page, "recipe": recipe.model_dump(mode="json")}
+
+
+def _data_root(given: Path | None, download: bool) -> Path | None:
+    """Check the data root, and make it absolute for the record's sake; a download may make it."""
+    from .errors import DataMissing
+
+    if given is None:
+        return None
+    if not given.is_dir() and not (download and not given.exists()):
+        raise DataMissing(f"--data-root (or EVERMAP_DATA) {given}: there is no such folder.")
+    return given.absolute()
 
 
 def _load_plugins(files: Iterable[Path] | None) -> None:

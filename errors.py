@@ -67,6 +67,10 @@ class DataMissing(UserError):
     """A data set that is not where it was looked for."""
 
 
+class DataError(UserError):
+    """A file of data that does not hold what it must hold; names the file, the place in it, and what is valid."""
+
+
 class OutputError(UserError):
     """A place that cannot be written, or that already holds something."""
 

@@ -90,6 +90,7 @@ def scenario_page(page: Mapping[str, Any]) -> RenderableType:
     Args:
         page: "name", "origin", "description", "shows", "expected", "recipe" (nested tables) and "tasks": name, concept,
             classes, samples, query and what else is special, per task; None where that is known only after loading.
+            "missing" says why, where the data are not here.
 
     Returns:
         What `evermap show` prints.
@@ -102,6 +103,8 @@ def scenario_page(page: Mapping[str, Any]) -> RenderableType:
             parts += [Text(), Text.assemble((lead, "bold"), " ".join(page[field].split()))]
     if page["tasks"] is not None:
         parts += [Text(), _stream_table(page["tasks"])]
+    elif page.get("missing"):
+        parts += [Text(), Text.assemble(("Stream: ", "bold"), plain(page["missing"]))]
     fields = Table(
         title="Recipe", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), show_header=False
     )

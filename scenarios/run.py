@@ -10,6 +10,7 @@ import torch
 
 from ..agent.agent import LifelongAgent
 from ..agent.agent_settings import AgentSettings
+from ..agent.encoder import build_encoder
 from ..agent.events import Evaluated, Event, Resumed, TaskStarted
 from ..agent.selector import Selector, make_selector
 from ..agent.settings import configure
@@ -133,6 +134,7 @@ def run(
     parts = parts_of(scenario)
     check_writable(out)
     stream = build_stream(scenario.stream, scenario.seed, data_root)
+    _check_encoder(scenario, stream.input_shape)
     folder, recipe = RunFolder(out), to_toml(scenario)
     manifest = new_manifest(
         run_id=out.resolve().name,
@@ -204,6 +206,15 @@ def session(
         raise
     finally:
         folder.write_manifest(ended(manifest, status, kept))
+
+
+def _check_encoder(scenario: Scenario, shape: tuple[int, ...]) -> None:
+    """Build stem and encoder without weights, so that inputs they cannot take are found before a record is begun."""
+    spec = scenario.agent
+    with torch.device("meta"):
+        if spec.stem != "none":
+            shape = (build_encoder(spec.stem, shape, {}, seed=0).feature_size,)
+        build_encoder(spec.encoder, shape, spec.encoder_settings, seed=0)
 
 
 def _started(task: Task, stream: Stream, agent: LifelongAgent) -> TaskStarted:

@@ -14,11 +14,13 @@ import tomli_w
 from pydantic import Field, ValidationError, field_validator
 
 from .. import registry
-from ..errors import RecipeError, UnknownName, UserError
+from ..errors import DataMissing, RecipeError, UnknownName, UserError
 from ..streams.layouts import check_setting
 from ..streams.plan import plan
-from ..streams.source import make_source
+from ..streams.source import Sizes, make_source
+from ..streams.source_files import fetch
 from ..streams.spec import Count, Share, Spec, StreamSpec, TomlValue
+from .data_paths import anchored, sources_of
 from .explain import explain
 from .override import WHERE, override
 
@@ -97,33 +99,54 @@ class Scenario(Spec):
 
 
 def load_scenario(
-    name_or_path: str | Path, overrides: Sequence[str] = (), data_root: Path | None = None, check_names: bool = True
+    name_or_path: str | Path,
+    overrides: Sequence[str] = (),
+    data_root: Path | None = None,
+    check_names: bool = True,
+    download: bool = False,
 ) -> Scenario:
     """Read a recipe, change what is to be changed, and check it as far as that is possible without loading data.
+
+    Paths in it become absolute: those in the file are relative to it, those in `overrides` to the working folder, and
+    either to the data root where there is no such file.
 
     Args:
         name_or_path: Name of a scenario of the library, or a path to a TOML file.
         overrides: Changes, each "path=value" (see `override`).
         data_root: Folder that holds the user's data sets; None where none was given.
         check_names: Whether selectors, encoders, strategies and sources must be registered, and sizes must fit; False
-            reads the recipe of a record whose plug-ins are not here.
+            reads the recipe of a record whose plug-ins or data are not here.
+        download: Whether files of published data sets that are missing are fetched into the data root.
 
     Returns:
         The recipe.
 
     Raises:
         UnknownName: If the library has no such scenario.
-        UserError: If the file cannot be read.
+        UserError: If the file cannot be read, or data cannot be downloaded.
         RecipeError: If something in it is wrong; names the file (or "--set"), the field, and what is valid.
+        DataMissing: If the files of its source are not there.
     """
     path = _find(name_or_path)
-    data = _read(path)
+    data, where, missing = _read(path), str(name_or_path), None
     data.setdefault("name", path.stem)
-    where = str(name_or_path)
-    scenario = _checked(data, where, data_root, check_names)
-    if overrides:
-        scenario = _checked(override(data, overrides), WHERE, data_root, check_names)
-    return scenario
+    known: dict[str, Sizes | None] = {}
+    try:
+        if check_names:
+            data = anchored(data, (path.parent, data_root), where)
+        scenario = _checked(data, where, data_root, check_names, download, known)
+        if not overrides:
+            return scenario
+    except DataMissing as error:
+        if not overrides:
+            raise
+        missing = error  # what is changed may be where the data are
+    changed = override(data, overrides)
+    if missing is not None and sources_of(changed) == sources_of(data):
+        raise missing
+    if check_names:
+        changed = anchored(changed, (Path.cwd(), path.parent, data_root), WHERE)
+    return _checked(changed, WHERE, data_root, check_names, download, known)
 
 
 def library() -> dict[str, str]:
@@ -186,8 +209,18 @@ def _read(path: Path) -> dict[str, Any]:
         raise RecipeError(str(path), "syntax", str(error), "the file must be valid TOML") from None
 
 
-def _checked(data: dict[str, Any], where: str, data_root: Path | None, check_names: bool) -> Scenario:
-    """Validate: first the fields, then the registered names, then the sizes."""
+def _checked(
+    data: dict[str, Any],
+    where: str,
+    data_root: Path | None,
+    check_names: bool,
+    download: bool,
+    known: dict[str, Sizes | None],
+) -> Scenario:
+    """Validate: first the fields, then the registered names, then the data: its sizes and its kind.
+
+    `known` holds the sizes of sources that were looked at already.
+    """
     try:
         # As JSON, so that being strict about types still lets a list stand for a tuple.
         scenario = Scenario.model_validate_json(json.dumps(data, default=str), strict=True)
@@ -203,10 +236,24 @@ def _checked(data: dict[str, Any], where: str, data_root: Path | None, check_nam
         raise RecipeError(where, "budget.consolidate", found, "probe and consolidate together must be below 1")
     if check_names:
         _check_names(scenario, where)
-        sizes = make_source(scenario.stream.source, scenario.stream.source_settings, where).sizes(data_root)
+        source = make_source(scenario.stream.source, scenario.stream.source_settings, where)
+        key = json.dumps([scenario.stream.source, scenario.stream.source_settings], sort_keys=True)
+        if key not in known:
+            if download:
+                fetch(source, data_root)
+            known[key] = source.sizes(data_root)
+        sizes = known[key]
         if sizes is not None:
             plan(scenario.stream, scenario.seed, sizes, where)
+            _check_kind(scenario, sizes.kind, where)
     return scenario
+
+
+def _check_kind(scenario: Scenario, kind: str, where: str) -> None:
+    """Check that the agent can take in what the source gives."""
+    if scenario.agent.stem == "patches" and kind != "image":
+        valid = f'the inputs of {scenario.stream.source} are of the kind "{kind}", and only images have patches: "none"'
+        raise RecipeError(where, "agent.stem", "patches", valid)
 
 
 def _check_names(scenario: Scenario, where: str) -> None:

@@ -145,6 +145,12 @@ def _check_task(task: TaskSpec, made: dict[str, TaskPlan], sizes: Sizes, at: _Pl
                 raise at.error(
                     f"transforms.{name}", getattr(task.transforms, name), f"only images, not {sizes.kind}, have it"
                 )
+    if sizes.kind == "table":
+        for name in ("invert", "noise"):
+            if found := getattr(task.transforms, name):
+                raise at.error(
+                    f"transforms.{name}", found, "only images and texts, whose inputs are in [0, 1], have it"
+                )
     phases = [each.phase for each in made.values()]
     if task.phase is not None and task.phase in phases and phases[-1] != task.phase:
         raise at.error("phase", task.phase, "the tasks of one phase follow one another")

@@ -19,6 +19,23 @@ from ..errors import RecipeError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .scaling import Scaling
+
+
+def source_setting(default: Any, help: str, unit: str = "") -> Any:
+    """Declare one setting of a source.
+
+    Args:
+        default: Its default, immutable; `...` where the user has to give it.
+        help: One sentence.
+        unit: What it is counted in.
+
+    Returns:
+        A dataclass field.
+    """
+    about = {"help": help, "unit": unit}
+    return dataclasses.field(metadata=about) if default is ... else dataclasses.field(default=default, metadata=about)
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -29,12 +46,18 @@ class Sizes:
         input_shape: Shape of one input.
         test: Test samples of every class where the source brings its own split, else None.
         kind: As in `SourceData`.
+        families: As in `SourceData`.
+        outputs: Regression: targets of every sample, where every "class" is a function; 0 for classification.
+        ids: As in `SourceData`.
     """
 
     samples: tuple[int, ...]
     input_shape: tuple[int, ...]
     test: tuple[int, ...] | None = None
     kind: str = "image"
+    families: tuple[int, ...] = ()
+    outputs: int = 0
+    ids: tuple[int, ...] = ()
 
     def split(self, test_share: float) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Count what there is to learn from, and to be tested on.
@@ -56,11 +79,20 @@ class SourceData:
     """All samples of a source.
 
     Attributes:
-        x: Inputs, float32 in [0, 1], shape `(n, *input_shape)`; images are `(n, channels, height, width)`.
+        x: Inputs, shape `(n, *input_shape)`; images are `(n, channels, height, width)`. Either float32, in [0, 1] but
+            for tables, or uint8, which takes a quarter of the memory: 0 to 255 then stand for 0 to 1 (see `take`).
         y: Class of every sample, int64, shape `(n,)`, from 0.
         classes: Readable name of every class.
-        kind: What the inputs are ("image"; decides which transforms and which stem fit).
+        kind: What the inputs are: "image", "text" or "table"; decides which transforms and which stem fit.
         parts: Indices of the training and of the test samples where the source brings its own split, else None.
+        families: Number of classes of every family (an alphabet, a domain), in the order of the classes; empty where
+            the classes have none.
+        ids: Global class id of every class, where classes of several families are one and the same (a class that
+            another experience of a benchmark shows differently); empty where every class is its own.
+        targets: Regression: what is to be predicted, float32, shape `(n, outputs)`; a "class" is then a function.
+        numbers: Columns of a table that a stream standardises by its training samples, once it knows them; NaN stands
+            for what is missing there.
+        scaling: What these columns are standardised by; None before `fitted`.
     """
 
     x: Tensor
@@ -68,6 +100,45 @@ class SourceData:
     classes: tuple[str, ...]
     kind: str = "image"
     parts: tuple[Tensor, Tensor] | None = None
+    families: tuple[int, ...] = ()
+    ids: tuple[int, ...] = ()
+    targets: Tensor | None = None
+    numbers: tuple[int, ...] = ()
+    scaling: Scaling | None = None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return tuple(self.x.shape[1:])
+
+    def fitted(self, train: Tensor) -> SourceData:
+        """Measure on the training samples what a table's numbers are standardised by.
+
+        Args:
+            train: Positions of the training samples, int64.
+
+        Returns:
+            The same samples, whose inputs `take` standardises.
+        """
+        if not self.numbers:
+            return self
+        from .scaling import fit  # here, so that sizes are known without loading torch
+
+        return dataclasses.replace(self, scaling=fit(self.x, self.numbers, train))
+
+    def take(self, index: Tensor) -> Tensor:
+        """Get some of the inputs, as learners see them.
+
+        Args:
+            index: Positions, int64, shape `(m,)`.
+
+        Returns:
+            Inputs, float32, shape `(m, *input_shape)`, copied.
+        """
+        x = self.x[index]
+        if not x.is_floating_point():
+            x = x.float().div_(255)
+        return x if self.scaling is None else self.scaling.apply(x)
 
     @property
     def sizes(self) -> Sizes:
@@ -76,25 +147,31 @@ class SourceData:
         def count(y: Tensor) -> tuple[int, ...]:
             return tuple(int(n) for n in y.bincount(minlength=len(self.classes)))
 
-        shape = tuple(self.x.shape[1:])
+        shape, outputs = self.input_shape, 0 if self.targets is None else int(self.targets.shape[1])
         if self.parts is None:
-            return Sizes(count(self.y), shape, None, self.kind)
+            return Sizes(count(self.y), shape, None, self.kind, self.families, outputs, self.ids)
         train, test = self.parts
-        return Sizes(count(self.y[train]), shape, count(self.y[test]), self.kind)
+        return Sizes(count(self.y[train]), shape, count(self.y[test]), self.kind, self.families, outputs, self.ids)
 
     def sha256(self) -> str:
         """Hash inputs, classes and split, for a run's record."""
-        digest = hashlib.sha256(repr((tuple(self.x.shape), self.classes, self.kind)).encode())
-        for tensor in (self.x, self.y, *(self.parts or ())):
+        about = (tuple(self.x.shape), self.classes, self.kind, *self.ids, *([self.numbers] if self.numbers else []))
+        digest = hashlib.sha256(repr(about).encode())
+        for tensor in (self.x, self.y, *(self.parts or ()), *(() if self.targets is None else (self.targets,))):
             digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
 
 
 class Source(ABC):
-    """Something that gives labelled samples; a frozen dataclass whose fields are its settings."""
+    """Something that gives labelled samples; a frozen dataclass whose fields are its settings.
+
+    `load` and `sizes` only read. What has to be fetched first, `download` fetches, and only where the user asks for it.
+    """
 
     registry_kind: ClassVar[str] = "source"
     name: ClassVar[str]
+    # Settings that are paths: in a recipe relative to its file, else to the data root (see `source_files`).
+    paths: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def load(self, root: Path | None) -> SourceData:
@@ -118,8 +195,22 @@ class Source(ABC):
 
         Returns:
             The sizes; None where they are known only after loading.
+
+        Raises:
+            DataMissing: As `load` does.
         """
         return None
+
+    def download(self, root: Path) -> None:
+        """Fetch the files that are missing; the only thing here that may use the network.
+
+        Args:
+            root: Folder that holds the user's data sets; may be written to.
+
+        Raises:
+            UserError: If they cannot be fetched.
+        """
+        return
 
 
 def make_source(name: str, settings: Mapping[str, Any], where: str, field: str = "stream.source") -> Source:
@@ -153,5 +244,10 @@ def make_source(name: str, settings: Mapping[str, Any], where: str, field: str =
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join((f"{field}_settings", *(str(part) for part in first["loc"])))
+        if first["type"].startswith("missing"):
+            about = next(each for each in dataclasses.fields(kind) if each.name == first["loc"][-1])
+            raise RecipeError(
+                where, path, None, f"{name} needs it: {about.metadata.get('help', '').rstrip('.')}"
+            ) from None
         raise RecipeError(where, path, first.get("input"), first["msg"][0].lower() + first["msg"][1:]) from None
     return made

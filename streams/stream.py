@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..errors import RecipeError
 from .plan import TaskPlan, plan
 from .seeds import generator
 from .setting import Setting
@@ -90,6 +91,9 @@ class Stream:
         Raises:
             RecipeError: If the description contradicts itself, or asks for more than there is.
         """
+        if data.targets is not None:
+            valid = "its samples have values to be predicted, and a stream's tasks are made of classes"
+            raise RecipeError("stream", "stream.source", spec.source, valid)
         self.spec, self.seed, self._data = spec, seed, data
         self.setting: Setting = spec.setting
         self.kind = data.kind
@@ -106,6 +110,7 @@ class Stream:
         )
         self.n_classes = 1 + max(max(each.classes) for each in self._firsts)
         self._train, self._test = self._split()
+        self._data = data.fitted(torch.cat(self._train))
 
     def __len__(self) -> int:
         return len(self._plans)
@@ -206,7 +211,7 @@ class Stream:
 
     def _inputs(self, made: TaskPlan, index: Tensor, rng: torch.Generator) -> Tensor:
         permutation = pixel_permutation(self.seed, made.transforms.permute, self.input_shape)
-        return apply(self._data.x[index], made.transforms, permutation, rng)
+        return apply(self._data.take(index), made.transforms, permutation, rng)
 
     def _split(self) -> tuple[list[Tensor], list[Tensor]]:
         """Part every class into training and test images, once for the whole stream: no image is ever in both."""

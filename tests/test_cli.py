@@ -47,7 +47,8 @@ class Mine(Scratch):
 def _away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every test runs in a folder of its own, and plug-ins are forgotten after it."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("EVERMAP_DEBUG", raising=False)
+    for name in ("EVERMAP_DEBUG", "EVERMAP_DATA"):
+        monkeypatch.delenv(name, raising=False)
     Path("tiny.toml").write_text(TINY)
     Path("mine.py").write_text(PLUGIN)
     before = {kind: dict(found) for kind, found in registry._from_files.items()}

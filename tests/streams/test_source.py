@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from evermap import registry
-from evermap.errors import RecipeError
+from evermap.errors import DataMissing, RecipeError
 from evermap.streams.digits import Digits
 from evermap.streams.source import Sizes, Source, SourceData, make_source
+from evermap.streams.source_files import anchor_paths
 
 
 def test_digits_are_what_they_say_they_are() -> None:
@@ -53,9 +54,25 @@ def test_the_hash_changes_with_every_part() -> None:
         SourceData(x.reshape(4, 2, 1), y, ("a", "b")),
         SourceData(x, y, ("a", "b"), "table"),
         SourceData(x, y, ("a", "b"), "image", parts),
+        SourceData(x.to(torch.uint8), y, ("a", "b")),
+        SourceData(x, y, ("a", "b"), numbers=(0,)),
+        SourceData(x, y, ("a", "b"), targets=torch.ones(4, 1)),
     ]
     assert len({each.sha256() for each in variants}) == len(variants)
     assert variants[0].sha256() == SourceData(x.clone(), y, ("a", "b")).sha256()
+
+
+def test_bytes_stand_for_levels_from_0_to_1_and_floats_for_themselves() -> None:
+    levels = torch.tensor([[0, 51], [255, 102]], dtype=torch.uint8)
+    data = SourceData(levels, torch.tensor([0, 1]), ("a", "b"))
+    found = data.take(torch.tensor([1, 0, 1]))
+    torch.testing.assert_close(found, torch.tensor([[1.0, 0.4], [0.0, 0.2], [1.0, 0.4]]))
+    found[0, 0] = 7.0
+    assert torch.equal(data.x, levels)
+    floats = SourceData(levels.float(), data.y, data.classes)
+    assert torch.equal(floats.take(torch.tensor([0])), levels[:1].float())
+    floats.take(torch.tensor([0, 1]))[:] = 9.0
+    assert torch.equal(floats.x, levels.float())  # a copy, also where all is taken
 
 
 @dataclass(frozen=True)
@@ -83,6 +100,36 @@ def test_settings_reach_the_source_and_are_checked() -> None:
         make_source("grid", {"sid": 3}, "my.toml")
     with pytest.raises(RecipeError, match=r"stream\.source_settings\.side: found 'x'; input should be a valid integer"):
         make_source("grid", {"side": "x"}, "my.toml")
+
+
+def test_a_setting_that_is_needed_says_what_for() -> None:
+    with pytest.raises(
+        RecipeError, match=r"my\.toml: stream\.source_settings\.path: found None; npz needs it: The \.npz"
+    ):
+        make_source("npz", {}, "my.toml")
+
+
+def test_paths_become_absolute_in_the_first_folder_that_has_them(tmp_path: Path) -> None:
+    for folder in ("recipe", "root"):
+        (tmp_path / folder / "mine").mkdir(parents=True)
+    (tmp_path / "root" / "mine" / "a.npz").touch()
+    folders = (tmp_path / "recipe", None, tmp_path / "root")
+
+    def anchored(path: object, name: str = "npz") -> object:
+        return anchor_paths(name, {"path": path, "kind": "image"}, folders, "my.toml", "stream.source_settings")["path"]
+
+    assert anchored("mine/a.npz") == str(tmp_path / "root" / "mine" / "a.npz")
+    (tmp_path / "recipe" / "mine" / "a.npz").touch()
+    assert anchored("mine/a.npz") == str(tmp_path / "recipe" / "mine" / "a.npz")
+    absolute = str(tmp_path / "root" / "mine" / "a.npz")
+    assert anchored(absolute) == absolute
+    assert anchored(3) == 3  # of a wrong type: make_source says so
+    assert anchored("any", "grid") == "any"  # no path
+    with pytest.raises(DataMissing) as missing:
+        anchored("b.npz")
+    said = str(missing.value)
+    assert f"my.toml: stream.source_settings.path: found 'b.npz'; there is no {tmp_path}/recipe/b.npz or " in said
+    assert f"{tmp_path}/root/b.npz" in said
 
 
 def test_an_unknown_source_gets_the_nearest_name() -> None:

@@ -1,0 +1,139 @@
+"""Data sets on the command line, as a user types it."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from evermap.cli import main
+
+RECIPE = """
+description = "Three or eight, on MNIST's files."
+[stream]
+source = "mnist"
+layout = "tasks"
+[[stream.tasks]]
+name = "three or eight"
+classes = [3, 8]
+[agent]
+selector = "fixed:prototype"
+"""
+
+
+def mnist(root: Path, seed: int = 0) -> None:
+    """Twelve training and four test images of a 3 and an 8 each, in the official layout."""
+    folder, rng = root / "MNIST" / "raw", np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    for name, n in (("train", 24), ("t10k", 8)):
+        labels = np.array([3, 8] * (n // 2), np.uint8)
+        images = rng.integers(0, 100, (n, 28, 28)).astype(np.uint8)
+        images[labels == 8, :14] += 100
+        for what, values in (("images-idx3", images), ("labels-idx1", labels)):
+            head = struct.pack(f">4B{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
+            (folder / f"{name}-{what}-ubyte").write_bytes(head + values.tobytes())
+
+
+@pytest.fixture(autouse=True)
+def _away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("EVERMAP_DATA", "EVERMAP_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    Path("my.toml").write_text(RECIPE)
+
+
+def manifest(folder: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((Path(folder) / "manifest.json").read_text())
+    return found
+
+
+def test_a_run_reads_the_data_root_and_its_record_repeats_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mnist(Path("data"))
+    assert main(["run", "my.toml", "--data-root", "data", "--out", "here"]) == 0
+    command = manifest("here")["command"]
+    assert command == ["evermap", "run", "here/scenario.toml", "--data-root", str(Path("data").absolute())]
+    assert main([*command[1:], "--out", "again"]) == 0
+    assert Path("again/matrix.csv").read_bytes() == Path("here/matrix.csv").read_bytes()
+    assert manifest("again")["data_sha256"] == manifest("here")["data_sha256"]
+    mnist(Path("other"), seed=1)
+    monkeypatch.setenv("EVERMAP_DATA", "other")
+    assert main(["run", "my.toml", "--out", "third"]) == 0
+    assert manifest("third")["command"][-1] == str(Path("other").absolute())
+    assert manifest("third")["data_sha256"] != manifest("here")["data_sha256"]
+    assert main(["run", "my.toml", "--data-root", "data", "--out", "fourth"]) == 0  # the flag wins
+    assert manifest("fourth")["data_sha256"] == manifest("here")["data_sha256"]
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (
+            ["run", "my.toml"],
+            "evermap: mnist is read from files, and no data root was given: name the folder that hold",
+        ),
+        (
+            ["run", "my.toml", "--data-root", "."],
+            "mnist: train-images-idx3-ubyte or train-images-idx3-ubyte.gz is missing; it was looked for in ",
+        ),
+        (["run", "my.toml", "--data-root", "none"], "--data-root (or EVERMAP_DATA) none: there is no such folder."),
+        (["show", "my.toml", "--data-root", "none"], "--data-root (or EVERMAP_DATA) none: there is no such folder."),
+        (["run", "my.toml", "--download"], "--download needs a folder to write to: --data-root DIR or EVERMAP_DATA."),
+    ],
+)
+def test_what_is_missing_is_one_message_and_exit_code_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("it used the network"))
+    before = sorted(Path().rglob("*"))
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert out == ""
+    assert sorted(Path().rglob("*")) == before
+
+
+def test_a_download_is_made_into_a_new_data_root(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from evermap.streams.torchvision_guard import guard
+
+    guard()
+    import torchvision.datasets
+
+    def stand_in(root: str, download: bool) -> None:
+        assert download
+        print("Downloading …")
+        mnist(Path(root))
+
+    monkeypatch.setattr(torchvision.datasets, "MNIST", stand_in)
+    assert main(["run", "my.toml", "--data-root", "new", "--download", "--out", "here", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert err == "Downloading …\n"
+    assert [json.loads(line)["event"] for line in out.splitlines()][-1] == "Summary"
+    monkeypatch.setattr(torchvision.datasets, "MNIST", lambda *_, **__: pytest.fail("it is there"))
+    assert main(["show", "my.toml", "--data-root", "new", "--download"]) == 0
+
+
+def test_show_says_what_the_stream_holds_or_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "my.toml"]) == 0
+    said = capsys.readouterr().out
+    assert "Stream: mnist is read from files, and no data root was given" in said
+    assert "fixed:prototype" in said
+    mnist(Path("data"))
+    assert main(["show", "my.toml", "--data-root", "data", "--json"]) == 0
+    (page,) = json.loads(capsys.readouterr().out)
+    assert page["missing"] is None
+    assert page["tasks"][0]["samples"] == 24
+    assert page["tasks"][0]["classes"] == [3, 8]
+
+
+def test_show_still_finds_what_is_wrong_in_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("my.toml").write_text(RECIPE.replace("fixed:prototype", "fixed:prototyp"))
+    assert main(["show", "my.toml"]) == 2
+    assert "did you mean 'prototype'?" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from ..streams.seeds import generator
 from ..streams.task import Task
 from .agent_settings import AgentSettings
 from .answer import Answer
-from .arm import BATCH, outputs_of
+from .arm import outputs_of
 from .budget import Ledger
 from .entries import TaskRecord
 from .events import Chosen, Considered, Event, Profiled, Remembered
@@ -232,7 +232,7 @@ class LifelongAgent:
             alone = self.settings.sharing == "in-place"
             kept = [self._store_encoder(t, task, stem, e.model, e.option, e.flops, alone) for e in outcome.extras]
             kept += self.library.store_metas(t, task.index, bench.task.input_shape, outcome.metas)
-            self.library.remember(t, task.input_shape, bench, record)
+            self.library.remember(t, task, bench, record)
             entry = self.store.encoder(encoder)
             remembered = self.note(
                 Remembered(
@@ -274,11 +274,11 @@ class LifelongAgent:
             logits = outputs / model.head.temperature
             by_anchor = torch.zeros(len(x), dtype=torch.bool)
             return Answer(torch.log_softmax(logits, dim=1).cpu(), record.classes, by_anchor)
-        anchor = self.library.anchor(tuple(x.shape[1:]))
-        if anchor is None or not anchor.classes:
+        anchors = self.library.anchors
+        classes = anchors.classes(tuple(x.shape[1:]))
+        if not classes:
             return Answer.nothing(len(x))
-        parts = [anchor.log_probs(self.library.view(x[i : i + BATCH])) for i in range(0, len(x), BATCH)]
-        return Answer(torch.cat(parts).cpu(), anchor.classes, torch.ones(len(x), dtype=torch.bool))
+        return Answer(anchors.log_probs(x).cpu(), classes, torch.ones(len(x), dtype=torch.bool))
 
     def _store_encoder(
         self,

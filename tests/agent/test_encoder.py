@@ -5,6 +5,7 @@ import torch
 
 from evermap import registry
 from evermap.agent.encoder import Encoder, build_encoder, restore_encoder
+from evermap.agent.encoders.patches import CHUNK
 from evermap.agent.model import state
 from evermap.errors import RecipeError, UnknownName
 
@@ -130,3 +131,21 @@ def test_conv4_refuses_groups_of_one_value():
     with pytest.raises(RecipeError, match="groups"):
         build_encoder("conv4", (1, 8, 8), {"filters": 8, "groups": 8}, seed=0)
     assert build_encoder("conv4", (1, 32, 32), {"filters": 8, "groups": 8}, seed=0).feature_size == 8 * 4
+
+
+def test_random_filters_can_be_smooth():
+    white, smooth = (build_encoder("patches", (2, 9, 9), {"filters": 500, "smooth": s}, 0).filters for s in (0.0, 2.0))
+    for filters in (white, smooth):
+        torch.testing.assert_close(filters.mean(dim=1), torch.zeros(500), atol=1e-6, rtol=0)
+        torch.testing.assert_close(filters.norm(dim=1), torch.ones(500))
+    beside = []
+    for filters in (white, smooth):
+        square = filters.view(500, 2, 3, 3)
+        beside.append(float((square[..., 1:] * square[..., :-1]).sum(dim=(1, 2, 3)).mean()))
+    assert beside[0] < 0 < 0.2 < beside[1]
+
+
+def test_patches_take_images_in_parts():
+    encoder = build_encoder("patches", SHAPE, {"filters": 4}, 0)
+    many = images(CHUNK + 3)
+    torch.testing.assert_close(encoder(many)[-3:], encoder(many[-3:]), rtol=1e-5, atol=1e-5)

@@ -232,7 +232,7 @@ class LifelongAgent:
             alone = self.settings.sharing == "in-place"
             kept = [self._store_encoder(t, task, stem, e.model, e.option, e.flops, alone) for e in outcome.extras]
             kept += self.library.store_metas(t, task.index, bench.task.input_shape, outcome.metas)
-            self.library.remember(t, task, bench, record)
+            self.library.remember(t, task, bench, record, learned.accuracy)
             entry = self.store.encoder(encoder)
             remembered = self.note(
                 Remembered(
@@ -255,7 +255,7 @@ class LifelongAgent:
 
     @torch.no_grad()
     def answer(self, x: Tensor, label: int | None) -> Answer:
-        """Answer for inputs: with a known task label by that task's model, else by the anchor.
+        """Answer for inputs: with a known task label by that task's model, else as the gatekeeper decides.
 
         Args:
             x: Inputs, shape `(n, *input_shape)`.
@@ -274,11 +274,7 @@ class LifelongAgent:
             logits = outputs / model.head.temperature
             by_anchor = torch.zeros(len(x), dtype=torch.bool)
             return Answer(torch.log_softmax(logits, dim=1).cpu(), record.classes, by_anchor)
-        anchors = self.library.anchors
-        classes = anchors.classes(tuple(x.shape[1:]))
-        if not classes:
-            return Answer.nothing(len(x))
-        return Answer(anchors.log_probs(x).cpu(), classes, torch.ones(len(x), dtype=torch.bool))
+        return self.library.gatekeeper.answer(x)
 
     def _store_encoder(
         self,

@@ -22,6 +22,8 @@ class AgentSettings:
         anchor: What the statistics that answer without a task label are kept of: "random" features, "patches" (features
             of random patch filters, for images), or "raw" inputs; "none" keeps no such statistics.
         anchor_features: Number of random features, or of patch features, about.
+        gate: Whether models of tasks may answer without a task label where they are right more often than the
+            statistics.
         scratch: Budget of a task, as a multiple of what `scratch` takes on it.
         flops: Budget of a task in FLOPs; replaces `scratch` where it is given.
         probe_share: Share of the budget that may go into probing.
@@ -41,6 +43,7 @@ class AgentSettings:
     held_out: float = 0.2
     anchor: Literal["random", "patches", "raw", "none"] = "random"
     anchor_features: int = 512
+    gate: bool = False
     scratch: float = 1.0
     flops: float | None = None
     probe_share: float = 0.1

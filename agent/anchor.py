@@ -72,11 +72,15 @@ class Anchor:
         Returns:
             Log-probabilities, shape `(n, len(classes))`.
         """
+        return self.log_probs_of(self.encoder(x))
+
+    def log_probs_of(self, features: Tensor) -> Tensor:
+        """Answer for features, shape `(n, d)`, as `log_probs` does for inputs."""
         if self._head is None:
             self._head = fit(self.moments)
         weight, bias = self._head
         # In double precision: weights that cancel make much of a rounding, and one sample must be as in a batch.
-        outputs = self.encoder(x).double() @ weight.to(x.device).T + bias.to(x.device)
+        outputs = features.double() @ weight.to(features.device).T + bias.to(features.device)
         return torch.log_softmax(outputs, dim=1).float()
 
     def state(self) -> dict[str, Tensor]:

@@ -64,20 +64,24 @@ class Anchors:
         Returns:
             Log-probabilities, shape `(n, len(classes))`.
         """
-        kept = self._at(x)
-        return torch.cat([kept.anchor.log_probs(self._seen(kept, part)) for part in x.split(BATCH)])
+        return self.log_probs_of(tuple(x.shape[1:]), self.features(x))
+
+    def log_probs_of(self, shape: Shape, features: Tensor) -> Tensor:
+        """Answer for features of inputs of a shape, shape `(n, d)`, as `log_probs` does for the inputs."""
+        anchor = self._at(shape).anchor
+        return torch.cat([anchor.log_probs_of(part) for part in features.split(BATCH)])
 
     @torch.no_grad()
     def features(self, x: Tensor) -> Tensor:
         """Encode inputs as they come, shape `(n, *input_shape)`, as the anchor's features, shape `(n, d)`."""
-        kept = self._at(x)
-        return torch.cat([kept.anchor.encoder(self._seen(kept, part)) for part in x.split(BATCH)])
+        kept = self._at(tuple(x.shape[1:]))
+        parts = (part if kept.as_they_come else self._view(part) for part in x.split(BATCH))
+        return torch.cat([kept.anchor.encoder(part) for part in parts])
 
-    def add(self, t: Transaction, task: Task, view: Task) -> None:
-        """Take a task's samples into the statistics, and store them in place of the former ones.
+    def add(self, task: Task, view: Task) -> None:
+        """Take a task's samples into the statistics, here but not in the store.
 
         Args:
-            t: The transaction.
             task: A classification task as it came.
             view: The same through the stem, on the agent's device.
         """
@@ -85,8 +89,18 @@ class Anchors:
         self._kept[task.input_shape] = kept
         x = task.support.x.to(view.support.x.device) if kept.as_they_come else view.support.x
         kept.anchor.add(x, torch.tensor(task.classes)[task.support.y.cpu()])
+
+    def keep(self, t: Transaction, shape: Shape, task: int) -> None:
+        """Store the statistics for a shape of input in place of the former ones.
+
+        Args:
+            t: The transaction.
+            shape: Shape of one input as it comes.
+            task: Position of the task after which they are put.
+        """
+        kept = self._at(shape)
         spec = {**kept.anchor.encoder.spec, "as_they_come": kept.as_they_come, "seed": kept.seed}
-        t.add_bank(spec, kept.anchor.state(), encoder=None, task=task.index, slot=slot(task.input_shape))
+        t.add_bank(spec, kept.anchor.state(), encoder=None, task=task, slot=slot(shape))
 
     def _find(self, shape: Shape) -> _Kept | None:
         if shape not in self._kept:
@@ -100,14 +114,11 @@ class Anchors:
             self._kept[shape] = _Kept(anchor, spec["as_they_come"], spec["seed"])
         return self._kept[shape]
 
-    def _at(self, x: Tensor) -> _Kept:
-        kept = self._find(tuple(x.shape[1:]))
+    def _at(self, shape: Shape) -> _Kept:
+        kept = self._find(shape)
         if kept is None:
-            raise LookupError(f"no anchor knows inputs of shape {tuple(x.shape[1:])}")
+            raise LookupError(f"no anchor knows inputs of shape {shape}")
         return kept
-
-    def _seen(self, kept: _Kept, x: Tensor) -> Tensor:
-        return x if kept.as_they_come else self._view(x)
 
     def _new(self, task: Task, view: Task) -> _Kept:
         name, features = self._settings.anchor, self._settings.anchor_features

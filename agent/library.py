@@ -18,6 +18,7 @@ from .anchors import Anchors
 from .encoder import Encoder, build_encoder, restore_encoder
 from .entries import EncoderEntry, TaskRecord
 from .events import ProbeScore
+from .gatekeeper import Gatekeeper
 from .known import Episode, Known, Meta, Source
 from .model import Model, restore_head, state
 from .store import KnowledgeStore
@@ -41,7 +42,8 @@ class Library:
     """Turns entries of the store into networks and back.
 
     Attributes:
-        anchors: What answers without a task label.
+        anchors: Statistics of every class that was seen.
+        gatekeeper: What answers without a task label.
     """
 
     def __init__(self, store: KnowledgeStore, settings: AgentSettings) -> None:
@@ -54,6 +56,7 @@ class Library:
         self._store, self._settings = store, settings
         self._stems: dict[Shape, tuple[str | None, Encoder]] = {}
         self.anchors = Anchors(store, settings, self.view)
+        self.gatekeeper = Gatekeeper(store, settings, self.anchors, self._ready_model, self.view)
         self._ready: OrderedDict[tuple[str, str], Model] = OrderedDict()
         self._records: dict[int, TaskRecord] = {}
         for record in store.tasks():
@@ -289,8 +292,9 @@ class Library:
             The task's record and model; None if the task was not learned.
         """
         record = self._records.get(label)
-        if record is None:
-            return None
+        return None if record is None else (record, self._ready_model(record))
+
+    def _ready_model(self, record: TaskRecord) -> Model:
         key = self._parts(record)
         model = self._ready.pop(key, None)
         if model is None:
@@ -298,21 +302,24 @@ class Library:
         self._ready[key] = model
         while len(self._ready) > READY:
             self._ready.popitem(last=False)
-        return record, model
+        return model
 
-    def remember(self, t: Transaction, task: Task, bench: Workbench, record: TaskRecord) -> None:
-        """Add a task to what answers: its record, its samples' statistics to the anchor, itself to the episodes.
+    def remember(
+        self, t: Transaction, task: Task, bench: Workbench, record: TaskRecord, accuracy: float | None
+    ) -> None:
+        """Add a task to what answers: its record, its samples' statistics, itself to the episodes.
 
         Args:
             t: The transaction.
             task: The task as it came.
             bench: The task as it was laid out.
             record: Its record.
+            accuracy: Of its model on held-out samples; None where there are none.
         """
         self._learned(record)
         self._remember_episode(t, bench)
         if task.kind == "classification" and self._settings.anchor != "none":
-            self.anchors.add(t, task, bench.whole)
+            self.gatekeeper.remember(t, task, bench.whole, record, accuracy)
 
     def _learned(self, record: TaskRecord) -> None:
         if record.label is not None:

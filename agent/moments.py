@@ -176,6 +176,23 @@ def ledoit_wolf(covariance: Tensor, samples: float, fourth: float) -> float:
     return 1.0 if away <= 0 else min(1.0, max(0.0, spread) / away)
 
 
+def shrunk_covariance(moments: Moments) -> Tensor:
+    """Pooled covariance within classes, shrunk after Ledoit and Wolf; positive definite whatever was seen.
+
+    Args:
+        moments: Sums over samples, at least one of every class.
+
+    Returns:
+        Shape `(d, d)`.
+    """
+    covariance = moments.within / moments.total
+    shrinkage = ledoit_wolf(covariance, moments.total, moments.within_fourth)
+    mu = covariance.diagonal().mean().clamp_min(1e-12)
+    shrunk = (1 - shrinkage) * covariance
+    shrunk.diagonal().add_(shrinkage * mu + 1e-6 * mu)
+    return shrunk
+
+
 def lda(moments: Moments) -> Linear:
     """Linear discriminant analysis with a pooled covariance, shrunk after Ledoit and Wolf.
 
@@ -185,12 +202,8 @@ def lda(moments: Moments) -> Linear:
     Returns:
         Weight, float64, shape `(C, d)`, and bias, shape `(C,)`.
     """
-    means, covariance = moments.means, moments.within / moments.total
-    shrinkage = ledoit_wolf(covariance, moments.total, moments.within_fourth)
-    mu = covariance.diagonal().mean().clamp_min(1e-12)
-    shrunk = (1 - shrinkage) * covariance
-    shrunk.diagonal().add_(shrinkage * mu + 1e-6 * mu)
-    weight = torch.linalg.solve(shrunk, means.T).T
+    means = moments.means
+    weight = torch.linalg.solve(shrunk_covariance(moments), means.T).T
     return weight, -0.5 * (weight * means).sum(dim=1)
 
 

@@ -1,7 +1,7 @@
 """Measures class-incremental accuracy without a task label, beside joint training and Avalanche's own strategies.
 
-Five steps of two classes; after the last one every test sample is answered among all ten. Each cell (data, method, seed)
-is written to a file when it is done, and a second call goes on where the first one stopped.
+Five steps of two classes; after the last one every test sample is answered among all ten. Each cell (data, method,
+seed) is written to a file when it is done, and a second call goes on where the first one stopped.
 
     python -P benchmarks/class_incremental.py --help
 """
@@ -206,9 +206,9 @@ def table(cells: dict[str, list[float]], name: str) -> list[str]:
         found = [value for key, value in cells.items() if key.startswith(f"{name}/{method}/")]
         if found:
             accuracies, kept, seconds = zip(*found, strict=True)
-            spread = f" ± {statistics.stdev(accuracies):.4f}" if len(found) > 1 else ""
+            mean, spread = statistics.fmean(accuracies), statistics.stdev(accuracies) if len(found) > 1 else 0.0
             lines.append(
-                f"| {method} | {statistics.fmean(accuracies):.4f}{spread} | {min(accuracies):.4f} – {max(accuracies):.4f} "
+                f"| {method} | {mean:.4f} ± {spread:.4f} | {min(accuracies):.4f} – {max(accuracies):.4f} "
                 f"| {len(found)} | {statistics.fmean(kept):,.0f} | {statistics.fmean(seconds):.1f} |"
             )
     return lines
@@ -218,8 +218,9 @@ def parser() -> argparse.ArgumentParser:
     """Describe the options."""
     made = argparse.ArgumentParser(description="Measure class-incremental accuracy beside Avalanche's strategies.")
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
-    made.add_argument("--data", type=Path, default=Path(os.environ.get("EVERMAP_DATA") or beside),
-                      help="folder of data sets; default: EVERMAP_DATA, or shared/data beside the checkout")  # fmt: skip
+    default = Path(os.environ.get("EVERMAP_DATA") or beside)
+    made.add_argument("--data", type=Path, default=default, help="folder of data sets; default: EVERMAP_DATA, or "
+                      "shared/data beside the checkout")  # fmt: skip
     made.add_argument("--sets", nargs="+", choices=list(SETUPS), default=list(SETUPS), help="data sets (all)")
     made.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), help="methods (all)")
     made.add_argument("--seeds", type=int, default=5, help="seeds, from 0 on (5)")

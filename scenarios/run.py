@@ -15,12 +15,16 @@ from ..agent.selector import Selector, make_selector
 from ..agent.store import KnowledgeStore
 from ..agent.strategy import Strategy, make_strategies
 from ..errors import UserError
+from ..streams.setting import Setting
 from ..streams.stream import Stream, build_stream
 from ..streams.task import Task
 from .manifest import ended, new_manifest
 from .measures import Measures
 from .run_folder import RunFolder, check_writable
 from .scenario import Scenario, to_toml
+
+# Without a task label, but with boundaries: models of tasks may answer. Everywhere else the anchor does.
+GATED = (Setting.DOMAIN_INCREMENTAL, Setting.CLASS_INCREMENTAL)
 
 
 def lifelong(agent: LifelongAgent, stream: Stream, measures: Measures) -> Generator[Event]:
@@ -68,7 +72,8 @@ def _parts(scenario: Scenario) -> tuple[Mapping[str, Strategy], Selector, AgentS
     spec, budget = scenario.agent, scenario.budget
     strategies = make_strategies(scenario.strategies)
     settings = AgentSettings(
-        **spec.model_dump(exclude={"selector"}),
+        **spec.model_dump(exclude={"selector", "gate"}),
+        gate=spec.gate and scenario.stream.setting in GATED,
         scratch=budget.scratch,
         flops=budget.flops,
         probe_share=budget.probe,

@@ -48,6 +48,9 @@ class AgentSpec(Spec):
     saves time where the label of every task that was learned is given."""
     anchor_features: Count = 512
     """Number of random features of the anchor; of patch features about so many."""
+    gate: bool = True
+    """Whether the models of tasks may answer without a task label, in streams of tasks with boundaries, where they were
+    right more often than those statistics; false leaves every such answer to the statistics."""
 
 
 class BudgetSpec(Spec):

@@ -37,6 +37,9 @@ class Gatekeeper:
 
     The gate is open where the models that it picks were right more often than the anchor about held-out samples of the
     tasks that came so far (`Tally.opens`); otherwise, and for inputs that fit no task, the anchor answers.
+
+    Attributes:
+        model: Gives a task's model, ready for use.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class Gatekeeper:
             view: Sends inputs through the stem.
         """
         self._store, self._settings, self._anchors = store, settings, anchors
-        self._model, self._view = model, view
+        self.model, self._view = model, view
         self._known: dict[Shape, list[_Known]] = {}
 
     @torch.no_grad()
@@ -146,7 +149,7 @@ class Gatekeeper:
     @torch.no_grad()
     def _said(self, record: TaskRecord, x: Tensor, classes: tuple[int, ...]) -> Tensor:
         """What a task's model says, as log-probabilities among all classes, shape `(n, len(classes))`."""
-        model = self._model(record)
+        model = self.model(record)
         outputs = outputs_of(model, self._view(x)) / model.head.temperature
         log_probs = torch.full((len(x), len(classes)), -float("inf"))
         log_probs[:, [classes.index(c) for c in record.classes]] = torch.log_softmax(outputs, dim=1).cpu()

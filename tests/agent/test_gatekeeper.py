@@ -85,7 +85,7 @@ def test_a_picked_model_says_what_it_says_with_its_label(rotated):
     x, _ = asked(ROTATED)
     answer = rotated.answer(x[:30], None)
     record = rotated.store.tasks()[0]
-    model = rotated.library.gatekeeper._model(record)
+    model = rotated.library.gatekeeper.model(record)
     own = torch.log_softmax(model(x[:30]) / model.head.temperature, dim=1)
     same = (answer.log_probs - own).abs().max(dim=1).values < 1e-4
     assert same.float().mean() > 0.6, "the first test set is upright digits, as the first task"

@@ -15,7 +15,7 @@ from ..streams.seeds import generator
 from ..streams.task import Task
 from .agent_settings import AgentSettings
 from .answer import Answer
-from .arm import BATCH, outputs_of
+from .arm import outputs_of
 from .budget import Ledger
 from .delta import stored_form
 from .entries import TaskRecord
@@ -239,7 +239,7 @@ class LifelongAgent:
             alone = self.settings.sharing == "in-place"
             beside = [self._store_encoder(t, task, stem, e.model, e.option, e.flops, alone) for e in outcome.extras]
             beside += self.library.store_metas(t, task.index, bench.task.input_shape, outcome.metas)
-            self.library.remember(t, task, bench, record)
+            self.library.remember(t, task, bench, record, learned.accuracy)
             keep(t, self.layout.joint, task.index)
             entry = self.store.encoder(encoder)
             remembered = self.note(
@@ -263,7 +263,7 @@ class LifelongAgent:
 
     @torch.no_grad()
     def answer(self, x: Tensor, label: int | None) -> Answer:
-        """Answer for inputs: with a known task label by that task's model, else by the anchor.
+        """Answer for inputs: with a known task label by that task's model, else as the gatekeeper decides.
 
         Args:
             x: Inputs, shape `(n, *input_shape)`.
@@ -282,11 +282,7 @@ class LifelongAgent:
             logits = outputs / model.head.temperature
             by_anchor = torch.zeros(len(x), dtype=torch.bool)
             return Answer(torch.log_softmax(logits, dim=1).cpu(), record.classes, by_anchor)
-        anchor = self.library.anchor(tuple(x.shape[1:]))
-        if anchor is None or not anchor.classes:
-            return Answer.nothing(len(x))
-        parts = [anchor.log_probs(self.library.view(x[i : i + BATCH])) for i in range(0, len(x), BATCH)]
-        return Answer(torch.cat(parts).cpu(), anchor.classes, torch.ones(len(x), dtype=torch.bool))
+        return self.library.gatekeeper.answer(x)
 
     def _store_encoder(
         self,

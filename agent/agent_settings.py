@@ -19,9 +19,11 @@ class AgentSettings:
         sharing: "versions" keeps every encoder as it was; with "in-place" the heads of earlier tasks read the newest
             version of their encoder.
         held_out: Share of a support set that is held back to score what is learned.
-        anchor: "random" features or "raw" inputs behind the statistics that answer without a task label; "none" keeps
-            no such statistics.
-        anchor_features: Number of random features.
+        anchor: What the statistics that answer without a task label are kept of: "random" features, "patches" (features
+            of random patch filters, for images), or "raw" inputs; "none" keeps no such statistics.
+        anchor_features: Number of random features, or of patch features, about.
+        gate: Whether models of tasks may answer without a task label where they are right more often than the
+            statistics.
         scratch: Budget of a task, as a multiple of what `scratch` takes on it.
         flops: Budget of a task in FLOPs; replaces `scratch` where it is given.
         probe_share: Share of the budget that may go into probing.
@@ -39,8 +41,9 @@ class AgentSettings:
     stem_settings: Mapping[str, Any] = None  # type: ignore[assignment]  # replaced in __post_init__
     sharing: Literal["versions", "in-place"] = "versions"
     held_out: float = 0.2
-    anchor: Literal["random", "raw", "none"] = "random"
+    anchor: Literal["random", "patches", "raw", "none"] = "random"
     anchor_features: int = 512
+    gate: bool = False
     scratch: float = 1.0
     flops: float | None = None
     probe_share: float = 0.1

@@ -7,44 +7,29 @@ that sample's features, and means can leak averages: statistics are not anonymou
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 
 import torch
 from torch import Tensor
 
-from .closed_form import lda
+from ..errors import StoreError
 from .encoder import Encoder
+from .moments import Linear, Moments, lda, nearest_mean, ridge_from
 
-# Up to so many samples per class (on average) the nearest mean answers, above it LDA with a shrunk covariance.
-FEW = 5
+# Up to so many samples per class (on average) the nearest mean answers, then LDA, and above the second border ridge
+# (docs/answering.md has the measurements).
+FEW, MANY = 5, 30
 # Samples that are encoded at once.
 CHUNK = 1024
 
 
-def second_moment(features: Tensor) -> Tensor:
-    """Return the sum of `f fᵀ` over samples, float64.
-
-    The large product is taken in float32, about the mean: that is exact to rounding also where the features lie far
-    from the origin, and takes half as long as in float64.
-
-    Args:
-        features: float32, shape `(n, d)`, `n >= 1`.
-
-    Returns:
-        Shape `(d, d)`.
-    """
-    mean = features.mean(dim=0)
-    rest = features - mean
-    left, mean = rest.sum(dim=0).double(), mean.double()  # zero but for rounding
-    cross = torch.outer(left, mean)
-    return (rest.T @ rest).double() + cross + cross.T + len(features) * torch.outer(mean, mean)
-
-
 class Anchor:
-    """Counts, sums and second moments of features, per global class.
+    """Sums over features, per global class.
 
     Attributes:
         encoder: The frozen encoder.
         classes: Global class ids seen, ascending.
+        moments: The sums, in the order of `classes`.
     """
 
     def __init__(self, encoder: Encoder) -> None:
@@ -55,11 +40,8 @@ class Anchor:
         """
         self.encoder = encoder.eval().requires_grad_(False)
         self.classes: tuple[int, ...] = ()
-        size = encoder.feature_size
-        self._counts = torch.zeros(0, dtype=torch.float64)  # (C,)
-        self._sums = torch.zeros(0, size, dtype=torch.float64)  # (C, d)
-        self._moment = torch.zeros(size, size, dtype=torch.float64)  # (d, d), pooled, about the origin
-        self._head: tuple[Tensor, Tensor] | None = None
+        self.moments = Moments.none(0, encoder.feature_size)
+        self._head: Linear | None = None
 
     @torch.no_grad()
     def add(self, x: Tensor, y: Tensor) -> None:
@@ -70,13 +52,14 @@ class Anchor:
             y: Global class ids, shape `(n,)`.
         """
         y = y.cpu()
-        self._grow(tuple(sorted({*self.classes, *y.unique().tolist()})))
-        position = torch.searchsorted(torch.tensor(self.classes), y)
-        self._counts += position.bincount(minlength=len(self.classes))
+        before, self.classes = self.classes, tuple(sorted({*self.classes, *y.unique().tolist()}))
+        known = torch.tensor(self.classes, dtype=torch.int64)
+        old = torch.searchsorted(known, torch.tensor(before, dtype=torch.int64))
+        self.moments = self.moments.placed(old, len(known))
+        position = torch.searchsorted(known, y)
         for start in range(0, len(y), CHUNK):
-            features = self.encoder(x[start : start + CHUNK])
-            self._sums.index_add_(0, position[start : start + CHUNK], features.double().cpu())
-            self._moment += second_moment(features).cpu()
+            part = slice(start, start + CHUNK)
+            self.moments = self.moments.plus(Moments.of(self.encoder(x[part]), position[part], len(known)))
         self._head = None
 
     @torch.no_grad()
@@ -89,52 +72,53 @@ class Anchor:
         Returns:
             Log-probabilities, shape `(n, len(classes))`.
         """
+        return self.log_probs_of(self.encoder(x))
+
+    def log_probs_of(self, features: Tensor) -> Tensor:
+        """Answer for features, shape `(n, d)`, as `log_probs` does for inputs."""
         if self._head is None:
-            self._head = self._fit()
+            self._head = fit(self.moments)
         weight, bias = self._head
-        features = self.encoder(x)
-        return torch.log_softmax(features @ weight.to(x.device).T + bias.to(x.device), dim=1)
+        # In double precision: weights that cancel make much of a rounding, and one sample must be as in a batch.
+        outputs = features.double() @ weight.to(features.device).T + bias.to(features.device)
+        return torch.log_softmax(outputs, dim=1).float()
 
     def state(self) -> dict[str, Tensor]:
-        """Return the statistics, to be stored."""
-        return {
-            "classes": torch.tensor(self.classes, dtype=torch.int64),
-            "counts": self._counts.clone(),
-            "sums": self._sums.clone(),
-            "moment": self._moment.clone(),
-        }
+        """Return the statistics, to be stored; of the symmetric second moment the upper triangle."""
+        state = {each.name: getattr(self.moments, each.name).clone() for each in fields(Moments)}
+        size = len(self.moments.second)
+        state["second"] = self.moments.second[tuple(torch.triu_indices(size, size))]
+        return {"classes": torch.tensor(self.classes, dtype=torch.int64), **state}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Take up stored statistics.
 
         Args:
             state: As given by `state`.
+
+        Raises:
+            StoreError: If they are something else.
         """
+        names = {each.name for each in fields(Moments)}
+        if set(state) != {"classes", *names}:
+            raise StoreError(f"the anchor's statistics have {', '.join(sorted(state))}, not those of this version.")
+        size = self.encoder.feature_size
+        second = torch.zeros(size, size, dtype=torch.float64)
+        rows, columns = torch.triu_indices(size, size)
+        second[rows, columns] = second[columns, rows] = state["second"]
         self.classes = tuple(state["classes"].tolist())
-        self._counts, self._sums = state["counts"].clone(), state["sums"].clone()
-        self._moment, self._head = state["moment"].clone(), None
+        self.moments = Moments(**{name: second if name == "second" else state[name].clone() for name in names})
+        self._head = None
 
-    def _grow(self, classes: tuple[int, ...]) -> None:
-        if classes == self.classes:
-            return
-        counts = torch.zeros(len(classes), dtype=torch.float64)
-        sums = torch.zeros(len(classes), self._sums.shape[1], dtype=torch.float64)
-        for old, c in enumerate(self.classes):
-            counts[classes.index(c)], sums[classes.index(c)] = self._counts[old], self._sums[old]
-        self.classes, self._counts, self._sums = classes, counts, sums
 
-    def _fit(self) -> tuple[Tensor, Tensor]:
-        """Make a linear head of the statistics: nearest mean for few samples, LDA otherwise."""
-        means = self._sums / self._counts[:, None]
-        within = self._moment - (means * self._counts[:, None]).T @ means
-        if float(self._counts.mean()) > FEW:
-            return lda(means.float(), self._counts.float(), within)
-        # Nearest mean under one isotropic variance, so that the answers are probabilities and not just an order.
-        dimensions = self._moment.shape[0]
-        freedom = float(self._counts.sum()) - len(self.classes)
-        variance = float(within.diagonal().sum()) / (freedom * dimensions) if freedom > 0 else 0.0
-        if variance <= 1e-12:
-            variance = float(((means - means.mean(dim=0)) ** 2).mean()) or 1.0
-        weight = means / (variance * dimensions**0.5)
-        bias = -(means * means).sum(dim=1) / (2 * variance * dimensions**0.5)
-        return weight.float(), bias.float()
+def fit(moments: Moments) -> Linear:
+    """Make the classifier that suits the number of samples per class: nearest mean, LDA or ridge.
+
+    Args:
+        moments: Sums over samples, at least one of every class.
+
+    Returns:
+        Weight, float64, shape `(C, d)`, and bias, shape `(C,)`; their softmax is a probability.
+    """
+    per_class = moments.total / len(moments.counts)
+    return nearest_mean(moments) if per_class <= FEW else lda(moments) if per_class <= MANY else ridge_from(moments)

@@ -1,6 +1,7 @@
-"""What has a closed form: ridge, nearest class mean, neighbours, LDA, their leave-one-out scores, calibration.
+"""What has a closed form: ridge, nearest class mean, neighbours, their leave-one-out scores, calibration.
 
-Pure functions on tensors. The FLOPs of decompositions are counted by `budget.COUNTED`.
+Pure functions on tensors; `moments` has what needs sums over samples only. The FLOPs of decompositions are counted by
+`budget.COUNTED`.
 """
 
 from __future__ import annotations
@@ -156,50 +157,6 @@ def knn_leave_one_out(features: Tensor, y: Tensor, classes: int, k: int = 5) -> 
     votes = torch.zeros(n, classes, dtype=features.dtype, device=features.device)
     votes.scatter_add_(1, y[index], 1 + 1e-3 * (1 + near))  # similarity decides ties only
     return float((votes.argmax(dim=1) == y).float().mean())
-
-
-def oas_shrinkage(covariance: Tensor, samples: float) -> float:
-    """Shrinkage towards a multiple of the identity by oracle approximation (Chen 2010, arXiv 0907.4698).
-
-    Needs the covariance and the number of samples only, so it can be had from additive statistics (Ledoit–Wolf's
-    estimate needs fourth moments around the final means, which cannot).
-
-    Args:
-        covariance: Maximum-likelihood covariance, shape `(d, d)`.
-        samples: Number of samples behind it.
-
-    Returns:
-        Shrinkage in [0, 1].
-    """
-    d = covariance.shape[0]
-    square_mean = float((covariance * covariance).mean())
-    mu = float(covariance.diagonal().mean())
-    numerator = square_mean + mu * mu
-    denominator = (samples + 1) * (square_mean - mu * mu / d)
-    return 1.0 if denominator <= 0 else min(1.0, numerator / denominator)
-
-
-def lda(means: Tensor, counts: Tensor, scatter: Tensor) -> tuple[Tensor, Tensor]:
-    """Linear discriminant analysis with a shrunk pooled covariance, from statistics alone.
-
-    Args:
-        means: Class means, shape `(C, d)`.
-        counts: Samples per class, shape `(C,)`.
-        scatter: Pooled within-class scatter Σ_c Σ_i (x_i − μ_c)(x_i − μ_c)ᵀ, shape `(d, d)`.
-
-    Returns:
-        Weight, shape `(C, d)`, and bias, shape `(C,)`, of a linear head; equal priors, so that a class that came with
-        fewer samples is not answered less often.
-    """
-    total = float(counts.sum())
-    covariance = scatter.double() / total
-    shrinkage = oas_shrinkage(covariance, total)
-    mu = covariance.diagonal().mean().clamp_min(1e-12)
-    shrunk = (1 - shrinkage) * covariance
-    shrunk.diagonal().add_(shrinkage * mu + 1e-6 * mu)
-    weight = torch.linalg.solve(shrunk, means.double().T).T
-    bias = -0.5 * (weight * means.double()).sum(dim=1)
-    return weight.float(), bias.float()
 
 
 def temperature(logits: Tensor, y: Tensor, steps: int = 40) -> float:

@@ -132,6 +132,13 @@ def _leave(db: sqlite3.Connection, keep_classes: bool, keep_selector: bool, epis
     db.execute("DELETE FROM banks WHERE slot GLOB 'joint *'")
     if not keep_classes:
         db.execute("DELETE FROM banks WHERE slot GLOB 'anchor *'")
+    # What tells who answers without a task label names tasks, which have moved, and their classes.
+    for row in db.execute("SELECT id, task, spec FROM banks WHERE json_extract(spec, '$.gate') IS NOT NULL").fetchall():
+        if keep_classes:
+            spec = json.dumps({**json.loads(row["spec"]), "gate": row["task"]}, sort_keys=True, separators=(",", ":"))
+            db.execute("UPDATE banks SET spec = ? WHERE id = ?", (spec, row["id"]))
+        else:
+            db.execute("DELETE FROM banks WHERE id = ?", (row["id"],))
     kept = db.execute(
         "SELECT id, task, spec FROM banks WHERE slot GLOB ? ORDER BY task DESC", (f"{EPISODE}*",)
     ).fetchall()

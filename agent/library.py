@@ -14,11 +14,12 @@ from torch import Tensor
 from .. import registry
 from ..streams.seeds import derive, generator
 from ..streams.task import Samples, Task
-from .anchor import Anchor
+from .anchors import Anchors
 from .delta import whole_weights
 from .encoder import Encoder, build_encoder, restore_encoder
 from .entries import EncoderBrief, TaskRecord
 from .events import ProbeScore
+from .gatekeeper import Gatekeeper
 from .known import Episode, Known, Meta, Source
 from .memory import Memory
 from .model import Model, restore_head, state
@@ -46,7 +47,12 @@ EPISODE_SAMPLES = 20
 
 
 class Library:
-    """Turns entries of the store into networks and back."""
+    """Turns entries of the store into networks and back.
+
+    Attributes:
+        anchors: Statistics of every class that was seen.
+        gatekeeper: What answers without a task label.
+    """
 
     def __init__(self, store: KnowledgeStore, settings: AgentSettings) -> None:
         """Read nothing yet.
@@ -57,7 +63,8 @@ class Library:
         """
         self._store, self._settings = store, settings
         self._stems: dict[Shape, tuple[str | None, Encoder]] = {}
-        self._anchors: dict[Shape, Anchor] = {}
+        self.anchors = Anchors(store, settings, self.view)
+        self.gatekeeper = Gatekeeper(store, settings, self.anchors, self.ready, self.view)
         self._ready: OrderedDict[tuple[str, str], Model] = OrderedDict()
         self._records: dict[int, TaskRecord] = {}
         self._memory = Memory(store)
@@ -318,47 +325,27 @@ class Library:
             self._ready.popitem(last=False)
         return model
 
-    def anchor(self, shape: Shape) -> Anchor | None:
-        """Return the anchor for inputs of a shape as they come; None where nothing of that shape was met."""
-        if shape not in self._anchors:
-            bank = self._store.bank_in(_slot(shape))
-            if bank is None:
-                return None
-            anchor = self._new_anchor(tuple(bank.spec["view_shape"]))
-            anchor.restore(self._store.weights(bank.id))
-            self._anchors[shape] = anchor
-        return self._anchors[shape]
-
-    def remember(self, t: Transaction, came: Task, bench: Workbench, record: TaskRecord) -> None:
-        """Add a task to what answers: its record, its samples' statistics to the anchor, itself to the episodes.
+    def remember(
+        self, t: Transaction, came: Task, bench: Workbench, record: TaskRecord, accuracy: float | None
+    ) -> None:
+        """Add a task to what answers: its record, its samples' statistics, itself to the episodes.
 
         Args:
             t: The transaction.
             came: The task as it came.
             bench: The task as it was laid out.
             record: Its record.
+            accuracy: Of its model on held-out samples; None where there are none.
         """
-        task, raw_shape = bench.whole, came.input_shape
+        task = bench.whole
         if record.label is not None:
             self._records[record.label] = record
         self._memory.learned(record)
-        stem = self._stem(raw_shape)
+        stem = self._stem(came.input_shape)
         t.add_signature(sign(came, task, stem[0] if stem else None))
         self._remember_episode(t, bench)
-        if task.kind != "classification" or self._settings.anchor == "none":
-            return
-        anchor = self.anchor(raw_shape) or self._new_anchor(task.input_shape)
-        self._anchors[raw_shape] = anchor
-        anchor.add(task.support.x, torch.tensor(task.classes)[task.support.y.cpu()])
-        spec = {**anchor.encoder.spec, "view_shape": list(task.input_shape)}
-        t.add_bank(spec, anchor.state(), encoder=None, task=task.index, slot=_slot(raw_shape))
-
-    def _new_anchor(self, shape: Shape) -> Anchor:
-        settings: Mapping[str, Any] = {}
-        if self._settings.anchor == "random":
-            settings = {"features": self._settings.anchor_features}
-        seed = derive(self._settings.seed, "anchor")
-        return Anchor(build_encoder(self._settings.anchor, shape, settings, seed).to(self._settings.device))
+        if task.kind == "classification" and self._settings.anchor != "none":
+            self.gatekeeper.remember(t, came, task, record, accuracy)
 
 
 def _at_most(samples: Samples, task: Task) -> Samples:
@@ -371,10 +358,6 @@ def _at_most(samples: Samples, task: Task) -> Samples:
 
 def _moments(strategy: str, shape: Shape) -> str:
     return f"moments of {strategy} " + "x".join(map(str, shape))
-
-
-def _slot(shape: Shape) -> str:
-    return "anchor " + "x".join(map(str, shape))
 
 
 def _trained(entry: EncoderBrief) -> bool:

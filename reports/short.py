@@ -21,7 +21,7 @@ def in_short(summary: Json) -> list[list[str]]:
     """
     said = [["Forgotten", _forgotten(summary)], ["Transferred", _transferred(summary)], ["Chosen", _chosen(summary)]]
     share = summary["totals"]["anchor_share"]
-    if share:
+    if share is not None:
         said.append(["Answered", answered(share)])
     totals = summary["totals"]
     seconds = units.seconds(totals["seconds"])
@@ -104,4 +104,7 @@ def answered(share: float) -> str:
     """
     if share == 1:
         return "Without a task label, the anchor gave every answer: its accuracy says nothing about the choices below."
-    return f"Without a task label, the anchor gave {units.percent(share)} % of the answers."
+    if share == 0:
+        return "Without a task label, models of tasks gave every answer; the anchor gave none."
+    rest = "models of tasks that the inputs fit gave the others"
+    return f"Without a task label, the anchor gave {units.percent(share)} % of the answers; {rest}."

@@ -18,6 +18,7 @@ from ..agent.store import KnowledgeStore
 from ..agent.strategy import Strategy, make_strategies
 from ..errors import UserError
 from ..registry import load
+from ..streams.setting import Setting
 from ..streams.stream import Stream, build_stream
 from ..streams.task import Task
 from .begin import begin_on
@@ -30,6 +31,9 @@ from .run_lock import locked
 from .scenario import Scenario, to_toml
 
 Parts = tuple[Mapping[str, Strategy], Selector, AgentSettings]
+
+# Without a task label, but with boundaries: models of tasks may answer. Everywhere else the anchor does.
+GATED = (Setting.DOMAIN_INCREMENTAL, Setting.CLASS_INCREMENTAL)
 
 
 def lifelong(agent: LifelongAgent, stream: Stream, measures: Measures) -> Generator[Event]:
@@ -94,7 +98,8 @@ def parts_of(scenario: Scenario) -> Parts:
     configure(load("encoder", spec.encoder).Settings, spec.encoder_settings, "agent.encoder_settings")
     strategies = make_strategies(scenario.strategies)
     settings = AgentSettings(
-        **spec.model_dump(exclude={"selector"}),
+        **spec.model_dump(exclude={"selector", "gate"}),
+        gate=spec.gate and scenario.stream.setting in GATED,
         scratch=budget.scratch,
         flops=budget.flops,
         probe_share=budget.probe,

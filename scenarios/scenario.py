@@ -44,11 +44,15 @@ class AgentSpec(Spec):
     """Share of the support set that scores what is being learned, where a task brings no query part."""
     episode_memory: Annotated[int, Field(ge=0)] = 0
     """Tasks whose samples are kept for meta-training, the newest ones; 0 for none. Counted in the bytes kept."""
-    anchor: Literal["random", "raw", "none"] = "random"
-    """What the statistics that answer without a task label are kept of: "random" features, or the "raw" input; "none"
-    keeps none, which saves time where the label of every task that was learned is given."""
+    anchor: Literal["random", "patches", "raw", "none"] = "random"
+    """What the statistics that answer without a task label are kept of: "random" features of what the stem gives,
+    "patches" (features of random patch filters, for images as they come), or the "raw" input; "none" keeps none, which
+    saves time where the label of every task that was learned is given."""
     anchor_features: Count = 512
-    """Number of random features of the anchor."""
+    """Number of random features of the anchor; of patch features about so many."""
+    gate: bool = True
+    """Whether the models of tasks may answer without a task label, in streams of tasks with boundaries, where they were
+    right more often than those statistics; false leaves every such answer to the statistics."""
 
 
 class BudgetSpec(Spec):
@@ -228,7 +232,8 @@ def _checked(
         raise explain(error, Scenario, where) from None
     check_setting(scenario.stream, where)
     if scenario.agent.anchor == "none" and not scenario.stream.setting.label_when_asked:
-        valid = f"a {scenario.stream.setting.value} stream gives no task label, so statistics answer: random or raw"
+        setting = scenario.stream.setting.value
+        valid = f"a {setting} stream gives no task label, so statistics answer: random, patches or raw"
         raise RecipeError(where, "agent.anchor", "none", valid)
     budget = scenario.budget
     if budget.probe + budget.consolidate >= 1:

@@ -8,17 +8,22 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.fx import Proxy
 
 from ...errors import RecipeError
 from ..encoder import Encoder
 from ..settings import positive, setting
 
+# Images whose maps are made at once: so few that they stay in a processor's cache, which is three times as fast.
+CHUNK = 64
+
 
 class Patches(Encoder):
     """Correlation of every normalised patch with fixed filters, both signs rectified, averaged over a coarse grid.
 
-    The filters are patches of the first images that are met (`fit`), or random ones where none were given. They are
-    never trained: one set serves all tasks with this shape of input.
+    The filters are patches of the first images that are met (`fit`), or random ones where none were given: white noise,
+    or (`smooth`) draws of a Gaussian field whose correlation falls off as exp(−distance / smooth), as that of natural
+    images does. They are never trained: one set serves all tasks with this shape of input.
     """
 
     name: ClassVar[str] = "patches"
@@ -34,6 +39,7 @@ class Patches(Encoder):
         size: int = setting(0, "Side of a patch; 0 takes 3 for images under 16 pixels and 6 above.", "pixels")
         grid: int = setting(4, "Side of the grid that the maps are averaged to.", "cells")
         threshold: float = setting(0.25, "Correlation below which a patch does not count.", "correlation")
+        smooth: float = setting(0.0, "Distance over which random filters vary; 0 for white noise.", "pixels")
 
         def __post_init__(self) -> None:
             positive("encoder patches", filters=self.filters, grid=self.grid)
@@ -52,9 +58,10 @@ class Patches(Encoder):
             min(self.settings.grid, height - self.size + 1),
             min(self.settings.grid, width - self.size + 1),
         )
-        self.register_buffer(
-            "filters", _normalise(torch.randn(self.settings.filters, channels * self.size * self.size))
-        )
+        noise = torch.randn(self.settings.filters, channels, self.size * self.size)
+        if self.settings.smooth > 0:
+            noise = noise @ _field(self.size, self.settings.smooth, noise.device)
+        self.register_buffer("filters", _normalise(noise.flatten(1)))
         return int(2 * self.settings.filters * self.grid[0] * self.grid[1])
 
     def fit(self, x: Tensor, rng: torch.Generator) -> None:
@@ -73,6 +80,11 @@ class Patches(Encoder):
 
     def forward(self, x: Tensor) -> Tensor:
         """Encode images of shape `(n, channels, height, width)` as features of shape `(n, feature_size)`."""
+        if isinstance(x, Proxy):  # it is being written out as plain calls, which take any number of images
+            return self._maps(x)
+        return torch.cat([self._maps(some) for some in x.split(CHUNK)])
+
+    def _maps(self, x: Tensor) -> Tensor:
         channels = self.input_shape[0]
         kernel = self.filters.view(-1, channels, self.size, self.size)
         area = channels * self.size * self.size
@@ -83,6 +95,12 @@ class Patches(Encoder):
         threshold = self.settings.threshold
         both = torch.cat([F.relu(correlation - threshold), F.relu(-correlation - threshold)], dim=1)
         return F.adaptive_avg_pool2d(both, self.grid).flatten(1)
+
+
+def _field(size: int, scale: float, device: torch.device) -> Tensor:
+    """What turns white noise on a square, shape `(n, size²)`, into a field with exponential correlation."""
+    at = torch.cartesian_prod(torch.arange(size), torch.arange(size)).to(device, torch.float32)
+    return torch.linalg.cholesky(torch.exp(-torch.cdist(at, at) / scale)).T
 
 
 def _normalise(patches: Tensor) -> Tensor:

@@ -1,21 +1,17 @@
 import itertools
 import math
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.covariance import oas
 
 from evermap.agent.closed_form import (
     PENALTIES,
     class_means,
     knn_leave_one_out,
-    lda,
     match_labels,
     ncm_leave_one_out,
-    oas_shrinkage,
     one_hot,
     ridge,
     temperature,
@@ -211,40 +207,6 @@ def test_one_sample_per_class_leaves_nearest_mean_nothing_to_say():
     assert ncm_leave_one_out(x, y, 4) is None
     assert knn_leave_one_out(x, y, 4) == 0.0  # no neighbour can have its class
     assert math.isfinite(ridge(x, one_hot(y, 4)).loo_mse)
-
-
-# LDA
-
-
-@pytest.mark.parametrize(("n", "d"), [(50, 4), (10, 30), (200, 12)])
-def test_oas_is_scikit_learns(n, d):
-    x = draw(n, d).numpy() @ np.diag(np.linspace(0.1, 3, d))
-    x -= x.mean(axis=0)
-    _, shrinkage = oas(x, assume_centered=True)
-    assert oas_shrinkage(torch.tensor(x.T @ x / n), n) == pytest.approx(shrinkage, rel=1e-9)
-
-
-def test_lda_from_statistics_is_the_discriminant_of_the_samples():
-    x, y = draw(60, 5), labels(60, 3)
-    x = x + 2 * y[:, None]
-    means, counts = class_means(x.float(), y, 3)
-    centred = x - torch.stack([x[y == c].mean(dim=0) for c in range(3)])[y]
-    weight, bias = lda(means, counts, centred.T @ centred)
-
-    covariance, _ = oas(centred.numpy(), assume_centered=True)
-    inverse = np.linalg.inv(covariance)
-    mu = np.stack([x[y == c].numpy().mean(axis=0) for c in range(3)])
-    for sample in x.numpy():
-        # −½ Mahalanobis distance, up to what all classes share
-        direct = np.array([-0.5 * (sample - m) @ inverse @ (sample - m) for m in mu])
-        found = weight.numpy() @ sample + bias.numpy()
-        np.testing.assert_allclose(found - found[0], direct - direct[0], atol=1e-3)
-
-
-@pytest.mark.parametrize("classes", [1, 3])
-def test_lda_without_scatter_is_finite(classes):
-    for part in lda(draw(classes, 4).float(), torch.ones(classes), torch.zeros(4, 4)):
-        assert torch.isfinite(part).all()
 
 
 # Temperature

@@ -5,6 +5,7 @@ import torch
 
 from evermap import registry
 from evermap.agent.encoder import Encoder, build_encoder, restore_encoder
+from evermap.agent.encoders.patches import CHUNK
 from evermap.agent.model import state
 from evermap.errors import RecipeError, UnknownName
 
@@ -144,3 +145,21 @@ def test_the_last_block_is_the_last_layer_with_its_normalisation(name, settings,
     encoder = build_encoder(name, (1, 8, 8), settings, 0)
     names = {id(p): n for n, p in encoder.named_parameters()}
     assert [names[id(p)] for p in encoder.last_block()] == expected
+
+
+def test_random_filters_can_be_smooth():
+    white, smooth = (build_encoder("patches", (2, 9, 9), {"filters": 500, "smooth": s}, 0).filters for s in (0.0, 2.0))
+    for filters in (white, smooth):
+        torch.testing.assert_close(filters.mean(dim=1), torch.zeros(500), atol=1e-6, rtol=0)
+        torch.testing.assert_close(filters.norm(dim=1), torch.ones(500))
+    beside = []
+    for filters in (white, smooth):
+        square = filters.view(500, 2, 3, 3)
+        beside.append(float((square[..., 1:] * square[..., :-1]).sum(dim=(1, 2, 3)).mean()))
+    assert beside[0] < 0 < 0.2 < beside[1]
+
+
+def test_patches_take_images_in_parts():
+    encoder = build_encoder("patches", SHAPE, {"filters": 4}, 0)
+    many = images(CHUNK + 3)
+    torch.testing.assert_close(encoder(many)[-3:], encoder(many[-3:]), rtol=1e-5, atol=1e-5)

@@ -122,6 +122,36 @@ def test_arcs_lead_from_the_helper_to_the_helped(
     assert VERDICT.removeprefix("finetune") in page
 
 
+@pytest.mark.parametrize(
+    ("share", "sentence"),
+    [
+        (1.0, "the anchor gave every answer"),
+        (0.0, "models of tasks gave every answer; the anchor gave none"),
+        (0.25, "the anchor gave 25.0 % of the answers; models of tasks that the inputs fit gave the others"),
+        (None, None),
+    ],
+)
+def test_the_page_says_who_answered_without_a_label(
+    share: float | None,
+    sentence: str | None,
+    write: Callable[..., Path],
+    tell: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    told_ = tell(tasks=3, label_given=share is None)
+    events = told_.events
+    if share is not None:
+        events = [
+            replace(e, anchor_share=(share,) * len(e.columns)) if type(e).__name__ == "Evaluated" else e
+            for e in told_.events
+        ]
+    page = render(summarise(read_record(write(type(told_)(events, told_.matrix), tmp_path / "run"))))
+    if sentence is None:
+        assert "Without a task label" not in page
+    else:
+        assert f"Without a task label, {sentence}" in page
+
+
 def test_regression_is_told_as_r2(write: Callable[..., Path], tell: Callable[..., Any], tmp_path: Path) -> None:
     told_ = tell(tasks=3, label_given=True)
     matrix = replace(told_.matrix, class_sets=((),) * 3, values=told_.matrix.values - np.array([[2.0], [0], [0], [0]]))

@@ -88,7 +88,11 @@ def test_every_setting_runs(tmp_path, name, rows, selector):
     evaluated = [event for event in events if type(event).__name__ == "Evaluated"]
     assert rows is None or len(evaluated) == rows
     given = asked.stream.setting.label_when_asked
-    assert evaluated[-1].anchor_share == (() if given else (1.0,) * len(evaluated[-1].columns))
+    shares = evaluated[-1].anchor_share
+    assert len(shares) == (0 if given else len(evaluated[-1].columns))
+    assert all(0 <= share <= 1 for share in shares)
+    if name == "digits-class":
+        assert set(shares) == {1.0}, "so few samples prove nothing for the models of tasks"
     assert read_record(tmp_path).manifest["status"] == "finished"
 
 

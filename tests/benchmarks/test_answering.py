@@ -1,0 +1,65 @@
+"""The benchmarks of answering without a label: they measure what they say, and go on where they stopped."""
+
+import importlib.util
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+FOLDER = Path(__file__).parents[2] / "benchmarks"
+
+
+def loaded(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up there
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def benchmarks() -> Iterator[dict[str, ModuleType]]:
+    path = list(sys.path)
+    yield {name: loaded(name) for name in ("class_incremental", "answering")}
+    sys.path[:] = path
+    for name in ("class_incremental", "answering", "speed"):
+        sys.modules.pop(name, None)
+
+
+def test_steps_and_joint_training_answer_alike_and_beat_fine_tuning(benchmarks, tmp_path, capsys):
+    cells = tmp_path / "cells.json"
+    command = ["--sets", "digits", "--seeds", "1", "--cells", str(cells), "--data", str(tmp_path)]
+    benchmarks["class_incremental"].main([*command, "--methods", "evermap", "evermap, joint"])
+    benchmarks["class_incremental"].main([*command, "--methods", "fine-tuning"])
+    found = {key.split("/")[1]: value[0] for key, value in json.loads(cells.read_text()).items()}
+    assert found["evermap"] == found["evermap, joint"] > 0.98
+    assert found["fine-tuning"] < 0.5
+    table = capsys.readouterr().out.rpartition("| digits | accuracy")[2]
+    assert f"| evermap | {found['evermap']:.4f} ± 0.0000 |" in table
+    cells.write_text(json.dumps({"digits/fine-tuning/0": [0.125, 0, 1]}))
+    benchmarks["class_incremental"].main([*command, "--methods", "fine-tuning"])
+    assert "| fine-tuning | 0.1250" in capsys.readouterr().out, "a finished cell is not measured again"
+
+
+def test_data_that_is_not_there_is_left_out(benchmarks, tmp_path, capsys):
+    benchmarks["class_incremental"].main(
+        ["--sets", "fashion-mnist", "--data", str(tmp_path), "--cells", str(tmp_path / "cells.json")]
+    )
+    assert "fashion-mnist: its files are not in" in capsys.readouterr().out
+
+
+def test_borders_and_gate_are_measured(benchmarks, tmp_path, capsys):
+    cells = tmp_path / "cells.json"
+    for only in ("borders/digits/10", "gate/digits, rotations by 5°/probe"):
+        benchmarks["answering"].main(["--seeds", "1", "--only", only, "--cells", str(cells), "--data", str(tmp_path)])
+    found = json.loads(cells.read_text())
+    assert set(found) == {"borders/digits/10/0", "borders/digits/100/0", "gate/digits, rotations by 5°/probe/0"}
+    few, many = (found[f"borders/digits/{n}/0"] for n in (10, 100))
+    assert all(0.8 < a < b < 1 for a, b in zip(few, many, strict=True))
+    alone, decided, _, by_anchor, opened = found["gate/digits, rotations by 5°/probe/0"]
+    assert (opened, by_anchor) == (0.0, 1.0), "domains that hardly differ are better pooled"
+    assert alone == decided > 0.9
+    assert "| digits, rotations by 5° | probe | " in capsys.readouterr().out

@@ -494,13 +494,13 @@ def _quiet() -> None:
 
 def _conclude(out: Path, failure: Exception | KeyboardInterrupt | None, as_json: bool) -> int:
     """Write the report of what was kept, say what is where, and give back the exit code."""
-    from .errors import RecordError
+    from .errors import OutputError, RecordError
     from .reports.report import report as make_report
 
     kept = None
     try:
         page, summary = make_report(out)
-    except RecordError:
+    except (OutputError, RecordError):
         if failure is None:
             raise
     else:

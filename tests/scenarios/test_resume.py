@@ -1,5 +1,6 @@
 """A run that is cut off and goes on ends as one that was not."""
 
+import errno
 import itertools
 import json
 import os
@@ -235,6 +236,32 @@ def test_two_processes_do_not_work_on_one_run(stopped):
         next(resume(stopped))
     first.close()
     assert read_record(stopped).manifest["status"] == "interrupted"
+
+
+# A failing disk
+
+
+@pytest.mark.parametrize("call", ["fsync", "write", "replace"])
+def test_a_full_disk_is_one_message_and_the_run_goes_on_when_there_is_room(tmp_path, whole, capsys, monkeypatch, call):
+    _, expected = whole()
+    out, real, calls = tmp_path / "run", getattr(os, call), itertools.count()
+
+    def full(*given):
+        if next(calls) >= 12:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*given)
+
+    cut(run(recipe(tmp_path), out, command=COMMAND), "Evaluated", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, full)
+        assert main(["resume", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "No space left on device" in said
+    assert "is lost" in said
+    assert "fault of evermap" not in said
+    assert "Traceback" not in said
+    list(resume(out))
+    assert leavings(out) == expected
 
 
 PLUGIN = """

@@ -466,6 +466,7 @@ def _watch(out: Path, events: Generator[Event], title: str, as_json: bool) -> in
     _quiet()
     import torch
 
+    from .errors import ResumeError
     from .reports.live import display
     from .scenarios.record import read_record
 
@@ -480,6 +481,8 @@ def _watch(out: Path, events: Generator[Event], title: str, as_json: bool) -> in
                 if type(event).__name__ == "Resumed":
                     shown.recall(read_record(out).events)
                 shown.feed(event.to_json())
+    except ResumeError:
+        raise  # nothing has happened
     except (Exception, KeyboardInterrupt) as error:
         failure = error
     return _conclude(out, failure, as_json)

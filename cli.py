@@ -492,6 +492,7 @@ def _watch(out: Path, events: Generator[Event], title: str, as_json: bool) -> in
     _quiet()
     import torch
 
+    from .errors import ResumeError
     from .reports.live import display
     from .scenarios.record import read_record
 
@@ -506,6 +507,8 @@ def _watch(out: Path, events: Generator[Event], title: str, as_json: bool) -> in
                 if type(event).__name__ == "Resumed":
                     shown.recall(read_record(out).events)
                 shown.feed(event.to_json())
+    except ResumeError:
+        raise  # nothing has happened
     except (Exception, KeyboardInterrupt) as error:
         failure = error
     return _conclude(out, failure, as_json)
@@ -520,13 +523,13 @@ def _quiet() -> None:
 
 def _conclude(out: Path, failure: Exception | KeyboardInterrupt | None, as_json: bool) -> int:
     """Write the report of what was kept, say what is where, and give back the exit code."""
-    from .errors import RecordError
+    from .errors import OutputError, RecordError
     from .reports.report import report as make_report
 
     kept = None
     try:
         page, summary = make_report(out)
-    except RecordError:
+    except (OutputError, RecordError):
         if failure is None:
             raise
     else:

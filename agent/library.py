@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .. import registry
 from ..streams.seeds import derive, generator
 from ..streams.task import Samples, Task
 from .anchors import Anchors
@@ -113,9 +112,9 @@ class Library:
         if self._settings.stem == "none":
             return None
         if shape not in self._stems:
-            for entry in self._memory.encoders():
-                if entry.strategy == "stem" and entry.input_shape == shape:
-                    self._stems[shape] = entry.id, self._encoder(entry.id).eval().requires_grad_(False)
+            entry = self._memory.stem(shape)
+            if entry is not None:
+                self._stems[shape] = entry.id, self._encoder(entry.id).eval().requires_grad_(False)
         return self._stems.get(shape)
 
     def _new_stem(self, task: Task) -> Encoder:
@@ -134,11 +133,7 @@ class Library:
         Args:
             task: The task as strategies see it.
         """
-        entries = [entry for entry in self._memory.encoders() if _trained(entry)]
-        if self._settings.sharing == "in-place":
-            newest = {entry.lineage: entry.id for entry in entries}
-            entries = [entry for entry in entries if newest[entry.lineage] == entry.id]
-        fitting = [entry for entry in entries if entry.input_shape == task.input_shape]
+        fitting, others = self._memory.trained(task.input_shape, self._settings.sharing == "in-place")
         recalled = self._memory.recall(fitting, lambda entry: entry.task, task, RECALLED)
         self._memory.tasks_on([entry.id for entry in recalled])  # read at once
         sources = [self._source(entry) for entry in reversed(recalled)]
@@ -151,7 +146,7 @@ class Library:
         return Known(
             tuple(sources),
             tuple(fixed),
-            len(entries) - len(fitting),
+            others,
             architecture,
             metas=self._metas(task.input_shape),
             episodes=self._episodes(task.input_shape),
@@ -183,14 +178,14 @@ class Library:
     def _source(self, entry: EncoderBrief) -> Source:
         users = [entry.id]
         if self._settings.sharing == "in-place":
-            users = [other.id for other in self._memory.encoders() if other.lineage == entry.lineage]
+            users = [other.id for other in self._memory.lineage(entry)]
         records = self._memory.tasks_on(users)
         return Source(entry.id, True, None, records, partial(self._encoder, entry.id), self._model, entry.strategy)
 
     def _fixed_source(self, source: str, name: str, task: Task) -> Source:
         """A fixed representation, with the tasks whose closed-form heads stand on it."""
         shape = task.input_shape
-        same = [e.id for e in self._memory.encoders() if e.name == name and e.input_shape == shape]
+        same = [entry.id for entry in self._memory.called(name, shape)]
         records = self._memory.recall(self._memory.tasks_on(same), lambda record: record.index, task, HEADS)
         return Source(source, False, None, tuple(records), partial(self._fixed, name, shape), self._model)
 
@@ -358,10 +353,6 @@ def _at_most(samples: Samples, task: Task) -> Samples:
 
 def _moments(strategy: str, shape: Shape) -> str:
     return f"moments of {strategy} " + "x".join(map(str, shape))
-
-
-def _trained(entry: EncoderBrief) -> bool:
-    return entry.strategy != "stem" and bool(registry.load("encoder", str(entry.name)).trainable)
 
 
 @torch.no_grad()

@@ -1,18 +1,21 @@
-"""What an agent has at hand of its store while it runs, so that no task costs more for all that came before it."""
+"""What an agent has at hand of its store while it runs, so that a task costs little for all that came before it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
 
+from .. import registry
 from ..streams.task import Task
 from .entries import EncoderBrief, MetaEntry, TaskRecord
 from .signature import nearest, numbers, sign
 from .store import KnowledgeStore
 
 T = TypeVar("T")
+Shape = tuple[int, ...]
 
 
 class Memory:
@@ -25,19 +28,65 @@ class Memory:
             store: The store.
         """
         self._store = store
-        self._encoders: list[EncoderBrief] = []
+        self._forget_encoders()
         self._metas: list[MetaEntry] = []
         self._records: dict[str, list[TaskRecord]] = {}
-        self._signed: dict[int, np.ndarray] = {}
+        self._row_of: dict[int, int] = {}
+        self._features = np.zeros((0, 0), dtype=np.float32)  # one row per signature; those at the end are not used yet
 
-    def encoders(self) -> Sequence[EncoderBrief]:
-        """List every version of every encoder, oldest first."""
+    def _forget_encoders(self) -> None:
+        self._read, self._last = 0, 0
+        self._of_shape: dict[tuple[str, Shape], list[EncoderBrief]] = {}
+        self._stems: dict[Shape, EncoderBrief] = {}
+        self._lineages: dict[str, list[EncoderBrief]] = {}
+
+    def _look(self) -> None:
+        """Take in the encoders that are new."""
         count = self._store.encoder_count()
-        if count < len(self._encoders):
-            self._encoders = []  # some have left
-        if count > len(self._encoders):
-            self._encoders += self._store.encoders_after(self._encoders[-1].number if self._encoders else 0)
-        return self._encoders
+        if count < self._read:
+            self._forget_encoders()  # some have left
+        if count == self._read:
+            return
+        for entry in self._store.encoders_after(self._last):
+            self._read, self._last = self._read + 1, entry.number
+            if entry.strategy == "stem":
+                self._stems[entry.input_shape] = entry
+                continue
+            self._of_shape.setdefault((str(entry.name), entry.input_shape), []).append(entry)
+            self._lineages.setdefault(entry.lineage, []).append(entry)
+
+    def stem(self, shape: Shape) -> EncoderBrief | None:
+        """Return the stem of a shape of input, as it comes; None where none is stored."""
+        self._look()
+        return self._stems.get(shape)
+
+    def called(self, name: str, shape: Shape) -> Sequence[EncoderBrief]:
+        """List the encoders of a registered name for a shape of input, oldest first."""
+        self._look()
+        return self._of_shape.get((name, shape), ())
+
+    def trained(self, shape: Shape, newest: bool) -> tuple[list[EncoderBrief], int]:
+        """List the encoders for a shape of input that were trained, oldest first.
+
+        Args:
+            shape: Shape of one input as strategies see it.
+            newest: Whether only the newest version of every lineage counts.
+
+        Returns:
+            The encoders, and how many there are for other shapes.
+        """
+        self._look()
+        trainable = cache(lambda name: bool(registry.load("encoder", name).trainable))
+        kinds = {key: entries for key, entries in self._of_shape.items() if trainable(key[0])}
+        if newest:
+            kinds = {key: [e for e in entries if self.lineage(e)[-1] is e] for key, entries in kinds.items()}
+        fitting = [entry for (_, each), entries in kinds.items() if each == shape for entry in entries]
+        others = sum(len(entries) for (_, each), entries in kinds.items() if each != shape)
+        return sorted(fitting, key=lambda entry: entry.number), others
+
+    def lineage(self, entry: EncoderBrief) -> Sequence[EncoderBrief]:
+        """List every version of an encoder's lineage, oldest first."""
+        return self._lineages[entry.lineage]
 
     def metas(self) -> Sequence[MetaEntry]:
         """List every version of every meta-initialisation, oldest first."""
@@ -81,11 +130,21 @@ class Memory:
         """
         if len(found) <= most:
             return list(found)
-        for signature in self._store.signatures(max(self._signed, default=None)):
-            self._signed[signature.task] = numbers(signature.features)
+        self._sign()
         own = sign(task, task, None).features
-        size = len(numbers(own))
-        # What left no signature behind is as far as can be.
-        away = np.full(size, np.inf, dtype=np.float32)
-        rows = np.stack([self._signed.get(of(each), away) for each in found])
-        return [found[position] for position in nearest(own, rows, most)]
+        rows = [self._row_of.get(of(each), -1) for each in found]
+        return [found[position] for position in nearest(own, self._features[: len(self._row_of)], rows, most)]
+
+    def _sign(self) -> None:
+        """Take in the signatures that are new."""
+        new = self._store.features_after(max(self._row_of, default=None))
+        if not new:
+            return
+        used, size = len(self._row_of), len(numbers(new[0][1]))
+        if used + len(new) > len(self._features):  # twice as much room, so that it is seldom copied
+            grown = np.zeros((2 * (used + len(new)), size), dtype=np.float32)
+            if used:
+                grown[:used] = self._features[:used]
+            self._features = grown
+        for row, (task, features) in enumerate(new, start=used):
+            self._row_of[task], self._features[row] = row, numbers(features)

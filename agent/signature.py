@@ -107,19 +107,23 @@ def distances(of: SignatureRecord, others: Sequence[SignatureRecord]) -> list[Ne
     return sorted(found, key=order)
 
 
-def nearest(of: bytes, others: np.ndarray, most: int) -> list[int]:
+def nearest(of: bytes, others: np.ndarray, rows: Sequence[int], most: int) -> list[int]:
     """Find the nearest of many by their features.
 
     Args:
         of: `SignatureRecord.features` of a task.
         others: Those of the others as numbers, shape `(n, values)`.
+        rows: Which of them are asked about; −1 for one that left no signature, which is as far as can be.
         most: How many to find.
 
     Returns:
-        Positions of the nearest, in ascending order of position.
+        Positions in `rows` of the nearest, in ascending order.
     """
-    apart = ((others - numbers(of)) ** 2).sum(axis=1)
-    return sorted(np.argsort(apart, kind="stable")[:most].tolist())
+    mine = numbers(of)
+    # (o − m)² = o² − 2 o·m + m², of which the last is the same for all.
+    apart = np.einsum("ij,ij->i", others, others) - 2 * (others @ mine)
+    picked = np.append(apart, np.inf)[np.array(rows)]
+    return sorted(np.argsort(picked, kind="stable")[:most].tolist())
 
 
 def numbers(kept: bytes) -> np.ndarray:

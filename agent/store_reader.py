@@ -187,6 +187,12 @@ class StoreReader:
             return self._select(SignatureRecord, "ORDER BY task")
         return self._select(SignatureRecord, "WHERE task > ? ORDER BY task", after)
 
+    def features_after(self, task: int | None) -> list[tuple[int, bytes]]:
+        """List index and `SignatureRecord.features` of the tasks above an index (None: of all), in order."""
+        least = -(2**63) if task is None else task
+        found = self._fetch("SELECT task, features FROM signatures WHERE task > ? ORDER BY task", least)
+        return [(row[0], row[1]) for row in found]
+
     def has_task(self, index: int) -> bool:
         """Tell whether there is a record of a task."""
         return bool(self._fetch('SELECT 1 FROM tasks WHERE "index" = ?', index))

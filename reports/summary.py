@@ -99,6 +99,7 @@ def _run(record: Record, story: Story) -> dict[str, Any]:
         "stem": agent.get("stem"),
         "tasks": tasks,
         "status": status,
+        "interruptions": len(manifest.get("interruptions") or ()) or None,
         "started": str(manifest.get("started") or "").replace("T", " ").replace("+00:00", " UTC"),
     }
     return {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import OutputError
+from ..errors import ResumeError
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def locked(folder: Path) -> Iterator[None]:
         folder: The folder, which exists.
 
     Raises:
-        OutputError: If another process holds it.
+        ResumeError: If another process holds it.
     """
     if os.name != "posix":
         yield
@@ -32,7 +32,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise OutputError(f"{folder}: another process is working on this run; wait until it ends.") from None
+            raise ResumeError(f"{folder}: another process is working on this run; wait until it ends.") from None
         except OSError:
             pass  # a file system without locks
         yield

@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ import torch
 from evermap.agent.agent import LifelongAgent
 from evermap.agent.agent_settings import AgentSettings
 from evermap.agent.model import state
-from evermap.agent.selector import Choice, Selector, make_selector
+from evermap.agent.selector import Choice, Option, Selector, make_selector
 from evermap.agent.store import KnowledgeStore
 from evermap.agent.strategy import Strategy, make_strategies
 from evermap.errors import BudgetError, Diverged, NothingApplies, StrategyError
@@ -138,6 +139,68 @@ def test_versions_forget_nothing():
     lineage = [entry.parent for entry in who.store.encoders()]
     assert lineage[0] is None
     assert all(parent is not None for parent in lineage[1:])
+
+
+@pytest.mark.slow
+def test_after_fifty_more_tasks_every_past_task_is_answered_with_the_same_bits():
+    stream = stream_of(layout="permutations", tasks=55)
+    who = agent(strategies=make_strategies({"scratch": {"steps": 5}, "finetune": {"steps": 5}}), sharing="versions")
+    learn_all(who, stream, range(5))
+    expected = said(who, stream, concepts=range(5))
+    kept = {entry.id: who.store.weights(entry.id) for entry in who.store.encoders()}
+    learn_all(who, stream, range(5, 55))
+    assert all(map(torch.equal, said(who, stream, concepts=range(5)), expected))
+    for entry, weights in kept.items():
+        assert all(map(torch.equal, who.store.weights(entry).values(), weights.values()))
+
+
+def test_by_how_much_a_stored_entry_helped_is_noted():
+    """A task that returns under other labels is reused; a network that beats its guard is compared with it."""
+    who = agent(selector="probe")
+    learn_all(who, tasks=range(2))
+    task = STREAM.task(1)
+    _, _, outcome, _ = learn(who, replace(task, index=2, name="again", label=7))
+    assert outcome.learned.strategy == "reuse"
+    profile = {score.candidate: score for score in who.profile(replace(task, index=3, label=8)).scores}
+    helped = [each for each in who.store.helps() if each.task == 2]
+    assert helped
+    assert {each.gain for each in helped} == {outcome.learned.gain}
+    own = profile[str(outcome.learned.source)]
+    best = max(profile[name].closed_form for name in ("raw", "random") if name in profile)
+    assert outcome.learned.gain == pytest.approx(own.reuse - best, abs=1e-6)
+
+
+def test_without_a_stored_entry_there_is_nothing_that_helped():
+    who = agent(selector="fixed:prototype")
+    _, _, outcome, _ = learn(who, STREAM.task(0))
+    assert outcome.learned.source in ("raw", "random")
+    assert (outcome.learned.gain, who.store.helps()) == (None, [])
+
+
+def test_what_beats_its_guard_helped_by_the_difference_on_held_out_samples():
+    class Blunt(Strategy):
+        name = "blunt"
+
+        def learn(self, task, known, rng):
+            yield known.fresh(task, rng)
+
+    class Guarded(Selector):
+        name = "guarded"
+
+        def select(self, task, profile, options, bench, rng):
+            option = next(option for option in options if option.strategy == "finetune")
+            if option.why_not:
+                return Choice("scratch", None, "first")
+            return Choice("finetune", option.source, "guarded", guard=Option("blunt"))
+
+    ways = {**make_strategies({"finetune": {"steps": 200}}), "blunt": Blunt()}
+    who = learn_all(agent(selector=Guarded(), strategies=ways, flops=3e9, held_out=0.4), tasks=range(1))
+    _, choice = drain(who.select(STREAM.task(1), who.profile(STREAM.task(1))))
+    told, outcome = drain(who.learn(STREAM.task(1), choice))
+    (bound,) = [event for event in told if type(event).__name__ == "Progress" and event.strategy == "blunt"]
+    learned = outcome.learned
+    assert learned.strategy == "finetune"
+    assert learned.gain == learned.accuracy - bound.accuracy > 0.2
 
 
 def test_in_place_earlier_heads_read_the_newest_encoder():

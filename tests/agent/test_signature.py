@@ -70,7 +70,10 @@ def test_nearest_agrees_with_a_loop():
     own = rng.random(6, dtype=np.float32)
     apart = [sum((a - b) ** 2 for a, b in zip(row, own, strict=True)) for row in others]
     expected = sorted(sorted(range(50), key=lambda i: apart[i])[:7])
-    assert nearest(own.tobytes(), others, 7) == expected
+    assert nearest(own.tobytes(), others, range(50), 7) == expected
+    chosen = [3, -1, 9, 9, 40]
+    assert nearest(own.tobytes(), others, chosen, 5) == [0, 1, 2, 3, 4]
+    assert 1 not in nearest(own.tobytes(), others, chosen, 4)
 
 
 @pytest.mark.parametrize("most", [2, 5])

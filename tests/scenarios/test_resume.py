@@ -1,5 +1,6 @@
 """A run that is cut off and goes on ends as one that was not."""
 
+import errno
 import itertools
 import json
 import os
@@ -12,7 +13,7 @@ import pytest
 
 from evermap import registry
 from evermap.cli import main
-from evermap.errors import OutputError, RecordError, ResumeError
+from evermap.errors import RecordError, ResumeError
 from evermap.scenarios.record import read_record
 from evermap.scenarios.resume import resume
 from evermap.scenarios.run import run
@@ -136,6 +137,7 @@ def test_the_command_line_goes_on_and_shows_all(tmp_path, capsys):
     summary = json.loads((out / "summary.json").read_text())
     assert summary["run"]["status"] == "finished"
     assert [task["accuracy"] is not None for task in summary["tasks"]] == [True] * 6
+    assert ["interruptions", "1"] in summary["run"]["facts"]
     assert said.err == ""
 
 
@@ -195,7 +197,10 @@ def test_it_refuses_what_has_changed_and_says_what(stopped, capsys, alter, said)
     assert said in str(error.value)
     assert ((stopped / "manifest.json").read_bytes(), (stopped / "matrix.csv").read_bytes()) == before
     assert main(["resume", str(stopped)]) == 2
-    assert said in " ".join(capsys.readouterr().err.split())
+    out, err = capsys.readouterr()
+    assert said in " ".join(err.split())
+    assert len(err.splitlines()) == 1
+    assert out == ""
 
 
 def test_force_goes_on_and_is_recorded(stopped):
@@ -231,10 +236,36 @@ def test_what_is_no_run_is_refused(tmp_path, stopped):
 def test_two_processes_do_not_work_on_one_run(stopped):
     first = resume(stopped)
     next(first)
-    with pytest.raises(OutputError, match="another process is working on this run"):
+    with pytest.raises(ResumeError, match="another process is working on this run"):
         next(resume(stopped))
     first.close()
     assert read_record(stopped).manifest["status"] == "interrupted"
+
+
+# A failing disk
+
+
+@pytest.mark.parametrize("call", ["fsync", "write", "replace"])
+def test_a_full_disk_is_one_message_and_the_run_goes_on_when_there_is_room(tmp_path, whole, capsys, monkeypatch, call):
+    _, expected = whole()
+    out, real, calls = tmp_path / "run", getattr(os, call), itertools.count()
+
+    def full(*given):
+        if next(calls) >= 12:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*given)
+
+    cut(run(recipe(tmp_path), out, command=COMMAND), "Evaluated", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, full)
+        assert main(["resume", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert "No space left on device" in said
+    assert "is lost" in said
+    assert "fault of evermap" not in said
+    assert "Traceback" not in said
+    list(resume(out))
+    assert leavings(out) == expected
 
 
 PLUGIN = """

@@ -148,7 +148,7 @@ def run(
         seed=scenario.seed,
         recipe=recipe,
         data_hash=stream.data_hash,
-        command=command or ("evermap", "run", str(out / "scenario.toml")),
+        command=command or _again(out, data_root),
     )
     with locked(out):
         facts = facts_of(recipe, stream, parts[2].device, parts[0])
@@ -211,6 +211,12 @@ def session(
         raise
     finally:
         folder.write_manifest(ended(manifest, status, kept))
+
+
+def _again(out: Path, data_root: Path | None) -> tuple[str, ...]:
+    """Return the command that runs the record's own recipe on the same data."""
+    where = () if data_root is None else ("--data-root", str(data_root.absolute()))
+    return ("evermap", "run", str(out / "scenario.toml"), *where)
 
 
 def _check_encoder(scenario: Scenario, shape: tuple[int, ...]) -> None:

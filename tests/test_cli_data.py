@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from evermap.cli import main
+from evermap.scenarios.run import run
+from evermap.scenarios.scenario import load_scenario
 
 RECIPE = """
 description = "Three or eight, on MNIST's files."
@@ -67,6 +69,14 @@ def test_a_run_reads_the_data_root_and_its_record_repeats_it(
     assert main(["run", "my.toml", "--data-root", "data", "--out", "fourth"]) == 0  # the flag wins
     assert manifest("fourth")["data_sha256"] == manifest("here")["data_sha256"]
     assert capsys.readouterr().err == ""
+
+
+def test_a_run_from_python_names_its_data_root_too() -> None:
+    mnist(Path("data"))
+    scenario = load_scenario("my.toml", data_root=Path("data"))
+    for _ in run(scenario, Path("here"), data_root=Path("data")):
+        pass
+    assert manifest("here")["command"][2:] == ["here/scenario.toml", "--data-root", str(Path("data").absolute())]
 
 
 @pytest.mark.parametrize(

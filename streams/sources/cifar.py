@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ...errors import DataError
 from ..source import Sizes, Source, SourceData, source_setting
-from .files import DataSet, by_torchvision
+from .files import DataSet, by_torchvision, read_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,7 +105,7 @@ class _Batches(Source):
         """Read the files from the folder, or from the archive."""
         if place.is_dir():
             files = DataSet(self.name, (self.folder,), self.size)
-            return [(name, files.find(place.parent, name).read_bytes()) for name in wanted]
+            return [(name, read_bytes(files.find(place.parent, name))) for name in wanted]
         try:
             with tarfile.open(place) as archive:
                 found = []

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...errors import DataMissing, UserError
+from ...errors import DataError, DataMissing, UserError
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,21 @@ class DataSet:
             f"{self.source}: {' or '.join(names)} is missing; it was looked for in {places}. Name {way} by --data-root "
             f"DIR or EVERMAP_DATA; with --download the files ({self.size}) are fetched there."
         )
+
+
+def read_bytes(path: Path) -> bytes:
+    """Read a whole file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: If it cannot be read; says why.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}.") from error
 
 
 def by_torchvision(source: str, root: Path, dataset: str, **arguments: Any) -> None:

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from ...errors import DataError
 from ..source import Sizes, Source, SourceData, source_setting
-from .files import DataSet, by_torchvision
+from .files import DataSet, by_torchvision, read_bytes
 
 # An alphabet's folder, a character's folder, a drawing: what is listed in any order is sorted by these.
 _DRAWING = re.compile(r"(?:^|/)([^/]+)/(character\d+)/([^/.][^/]*\.png)$")
@@ -136,7 +136,7 @@ class _Drawings:
         names = [name for files in self.of.values() for name in files]
         if self.place.is_dir():
             for name in names:
-                yield name, (self.place / name).read_bytes()
+                yield name, read_bytes(self.place / name)
             return
         with zipfile.ZipFile(self.place) as archive:
             for name in names:

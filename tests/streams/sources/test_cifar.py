@@ -74,6 +74,14 @@ def test_a_hundred_fine_or_twenty_coarse_labels(tmp_path: Path) -> None:
     assert source("cifar100", labels="coarse").sizes(tmp_path) == coarse.sizes
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    cifar10(tmp_path)
+    (tmp_path / "cifar-10-batches-py" / "test_batch").unlink()
+    (tmp_path / "cifar-10-batches-py" / "test_batch").mkdir()
+    with pytest.raises(DataError, match=r"test_batch: cannot be read: Is a directory"):
+        source("cifar10").sizes(tmp_path)
+
+
 def test_what_is_missing_or_wrong_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataMissing, match=r"cifar-10-batches-py or cifar-10-python\.tar\.gz is missing; .* in "):
         source("cifar10").sizes(tmp_path)

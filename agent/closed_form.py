@@ -171,9 +171,22 @@ def oas_shrinkage(covariance: Tensor, samples: float) -> float:
     Returns:
         Shrinkage in [0, 1].
     """
-    d = covariance.shape[0]
     square_mean = float((covariance * covariance).mean())
-    mu = float(covariance.diagonal().mean())
+    return oas_shrinkage_of(square_mean, float(covariance.diagonal().mean()), covariance.shape[0], samples)
+
+
+def oas_shrinkage_of(square_mean: float, mu: float, d: int, samples: float) -> float:
+    """Do what `oas_shrinkage` does where the covariance is too big to be written out.
+
+    Args:
+        square_mean: Mean of the squares of its entries.
+        mu: Mean of its diagonal.
+        d: Number of its rows.
+        samples: Number of samples behind it.
+
+    Returns:
+        Shrinkage in [0, 1].
+    """
     numerator = square_mean + mu * mu
     denominator = (samples + 1) * (square_mean - mu * mu / d)
     return 1.0 if denominator <= 0 else min(1.0, numerator / denominator)

@@ -17,6 +17,7 @@ Kind = Literal["mean", "shrunk", "median", "edited"]
 # Weiszfeld's iterations: from the mean, the median of a few samples has settled to three digits after some twenty.
 MEDIAN_STEPS = 30
 EDITS = 5
+LEAST_BETWEEN = 0.1  # of the variance that the means have by chance
 
 
 def prototypes_of(features: Tensor, y: Tensor, classes: int, kind: Kind = "mean") -> Tensor:
@@ -44,7 +45,8 @@ def shrunk_means(features: Tensor, y: Tensor, classes: int) -> Tensor:
     """Shrink class means towards their common mean by empirical Bayes (Efron & Morris 1973).
 
     A class of n samples keeps the share b / (b + w / n) of what sets it apart, with the variance w within classes and b
-    between them, both estimated from all classes: the fewer samples and the noisier, the less.
+    between them, both estimated from all classes: the fewer samples and the noisier, the less. The estimate of b may
+    fall below zero; it is held at a tenth of the means' own error, lest all prototypes fall together.
 
     Args:
         features: Shape `(n, d)`.
@@ -63,7 +65,8 @@ def shrunk_means(features: Tensor, y: Tensor, classes: int) -> Tensor:
     common = means[there].mean(dim=0)
     within = ((features - means[y]) ** 2).sum() / (len(features) - number)
     spread = ((means[there] - common) ** 2).sum() / (number - 1)
-    between = (spread - within * (1 / counts[there]).mean()).clamp_min(0)
+    error = within * (1 / counts[there]).mean()
+    between = torch.maximum(spread - error, LEAST_BETWEEN * error)
     kept = between / (between + within / counts.clamp_min(1)).clamp_min(1e-12)
     return torch.where(there[:, None], common + kept[:, None] * (means - common), means)
 

@@ -40,16 +40,21 @@ def test_shrunk_means_are_the_plain_loop():
     counts = [int((y == c).sum()) for c in range(classes)]
     spread = sum(((m - common) ** 2).sum() for m in means) / (classes - 1)
     between = spread - within * sum(1 / n for n in counts) / classes
+    assert between > 0, "the estimate that is not held"
     expected = [common + between / (between + within / n) * (m - common) for m, n in zip(means, counts, strict=True)]
     torch.testing.assert_close(shrunk_means(*tensors(x, y), classes), torch.tensor(np.array(expected)))
 
 
-def test_classes_that_do_not_differ_have_one_prototype():
+def test_classes_that_hardly_differ_are_drawn_together_but_not_made_one():
     rng = torch.Generator().manual_seed(0)
-    x = torch.randn(4000, 3, generator=rng)
-    y = torch.arange(4000) % 2
+    x, y = torch.randn(4000, 3, generator=rng), torch.arange(4000) % 2
     shrunk, plain = shrunk_means(x, y, 2), class_means(x, y, 2)[0]
-    assert (shrunk[0] - shrunk[1]).norm() < 0.8 * (plain[0] - plain[1]).norm()
+    assert 0.05 < (shrunk[0] - shrunk[1]).norm() / (plain[0] - plain[1]).norm() < 0.8
+    x = torch.tensor([[0.0], [2.0], [1.1], [1.1]])  # means that differ less than by chance
+    shrunk = shrunk_means(x, torch.tensor([0, 0, 1, 1]), 2)
+    within, error = 2 / 2, 2 / 2 * 0.5
+    kept = 0.1 * error / (0.1 * error + within / 2)
+    assert shrunk.flatten().tolist() == pytest.approx([1.05 - kept * 0.05, 1.05 + kept * 0.05])
 
 
 def test_a_median_has_the_smallest_sum_of_distances():

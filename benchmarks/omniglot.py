@@ -358,7 +358,7 @@ def table(results: dict[str, Any]) -> str:
         for split in ("random", "alphabet"):
             mine = {k: r for k, r in results.items() if k.startswith(method) and k.split()[-2] == split}
             seconds = [r["cpu_seconds"] for r in mine.values()]
-            time_taken = f"{min(seconds):.0f} – {max(seconds):.0f}" if seconds else "–"
+            time_taken = " – ".join(dict.fromkeys(f"{f(seconds):.0f}" for f in (min, max))) if seconds else "–"
             seeds = ", ".join(sorted({k.split()[-1] for k in mine})) or "–"
             texts = [
                 _cell([r["cells"][f"{w}w{s}s"] for r in mine.values() if f"{w}w{s}s" in r["cells"]]) for w, s in CELLS

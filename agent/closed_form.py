@@ -159,6 +159,40 @@ def knn_leave_one_out(features: Tensor, y: Tensor, classes: int, k: int = 5) -> 
     return float((votes.argmax(dim=1) == y).float().mean())
 
 
+def oas_shrinkage(covariance: Tensor, samples: float) -> float:
+    """Shrinkage towards a multiple of the identity by oracle approximation (Chen 2010, arXiv 0907.4698).
+
+    Needs the covariance and the number of samples only, so it can be had from additive statistics (Ledoit–Wolf's
+    estimate needs fourth moments around the final means, which cannot).
+
+    Args:
+        covariance: Maximum-likelihood covariance, shape `(d, d)`.
+        samples: Number of samples behind it.
+
+    Returns:
+        Shrinkage in [0, 1].
+    """
+    square_mean = float((covariance * covariance).mean())
+    return oas_shrinkage_of(square_mean, float(covariance.diagonal().mean()), covariance.shape[0], samples)
+
+
+def oas_shrinkage_of(square_mean: float, mu: float, d: int, samples: float) -> float:
+    """Do what `oas_shrinkage` does where the covariance is too big to be written out.
+
+    Args:
+        square_mean: Mean of the squares of its entries.
+        mu: Mean of its diagonal.
+        d: Number of its rows.
+        samples: Number of samples behind it.
+
+    Returns:
+        Shrinkage in [0, 1].
+    """
+    numerator = square_mean + mu * mu
+    denominator = (samples + 1) * (square_mean - mu * mu / d)
+    return 1.0 if denominator <= 0 else min(1.0, numerator / denominator)
+
+
 def temperature(logits: Tensor, y: Tensor, steps: int = 40) -> float:
     """Find the temperature that minimises the log-loss (Guo 2017), by golden-section search on its logarithm.
 

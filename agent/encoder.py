@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
@@ -11,7 +12,24 @@ import torch
 from torch import Tensor, nn
 
 from .. import registry
+from ..errors import RecipeError
+from .budget import counted
 from .settings import configure
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an encoder takes.
+
+    Attributes:
+        parameters: Numbers that training changes; 0 for a fixed encoder.
+        bytes: Size of all its tensors, fixed ones included, as the store keeps them.
+        flops: FLOPs of encoding one sample, counted as the budget counts them.
+    """
+
+    parameters: int
+    bytes: int
+    flops: float
 
 
 class Encoder(nn.Module, ABC):
@@ -19,11 +37,20 @@ class Encoder(nn.Module, ABC):
 
     A subclass names itself, has a frozen dataclass `Settings`, and builds its layers in `build`, which is called once,
     with torch's global generator seeded for it alone, and returns the number of features.
+
+    Attributes:
+        name: The name it is chosen by.
+        trainable: False for a fixed representation.
+        examples: Shapes of input for which its cost is listed.
+        input_shape: Shape of one input.
+        settings: Its settings.
+        feature_size: Number of features.
     """
 
     registry_kind: ClassVar[str] = "encoder"
     name: ClassVar[str]
     trainable: ClassVar[bool] = True
+    examples: ClassVar[tuple[tuple[int, ...], ...]] = ((1, 8, 8), (1, 28, 28), (3, 32, 32))
 
     @dataclass(frozen=True)
     class Settings:
@@ -63,6 +90,29 @@ class Encoder(nn.Module, ABC):
     def spec(self) -> dict[str, Any]:
         """What `build_encoder` needs to make the same architecture again, as plain data."""
         return {"name": self.name, "input_shape": list(self.input_shape), "settings": asdict(self.settings)}
+
+    @property
+    def cost(self) -> Cost:
+        """What it takes for inputs of its shape; encodes one to find out."""
+        tensors = self.state_dict().values()
+        device = next((t.device for t in tensors), torch.device("cpu"))
+        with torch.no_grad():
+            _, flops = counted(lambda: self(torch.zeros(1, *self.input_shape, device=device)))
+        return Cost(
+            parameters=sum(p.numel() for p in self.parameters()),
+            bytes=sum(t.numel() * t.element_size() for t in tensors),
+            flops=flops,
+        )
+
+    @classmethod
+    def costs(cls) -> dict[tuple[int, ...], tuple[int, Cost]]:
+        """Tell number of features and cost, with the default settings, for every shape of `examples` that it takes."""
+        found: dict[tuple[int, ...], tuple[int, Cost]] = {}
+        for shape in cls.examples:
+            with suppress(RecipeError), torch.random.fork_rng(devices=[]):
+                encoder = cls(shape)
+                found[shape] = encoder.feature_size, encoder.cost
+        return found
 
 
 def build_encoder(name: str, input_shape: tuple[int, ...], settings: Mapping[str, Any], seed: int) -> Encoder:

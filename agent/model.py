@@ -110,9 +110,21 @@ class PrototypeHead(Head):
 
     def select(self, order: Sequence[int]) -> PrototypeHead:
         """Return a copy with the prototypes in another order."""
-        head = PrototypeHead(self.prototypes[list(order)])
+        head = type(self)(self.prototypes[list(order)])
         head.temperature.copy_(self.temperature)
         return head
+
+
+class CosineHead(PrototypeHead):
+    """Ten times the cosine of the angle to one prototype per class (Gidaris & Komodakis 2018, arXiv 1804.09458)."""
+
+    kind = "cosine"
+    SCALE: ClassVar[float] = 10.0  # cosines span 2 in all: without it the softmax could not tell anything apart
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return `10 cos(f, p)`, shape `(n, outputs)`; 0 for features or prototypes of length zero."""
+        unit = nn.functional.normalize
+        return self.SCALE * unit(features, dim=1) @ unit(self.prototypes, dim=1).T
 
 
 class Model(nn.Module):
@@ -173,8 +185,10 @@ def restore_head(kind: str, weights: Mapping[str, Tensor]) -> Head:
         head = LinearHead(weights["weight"].shape[1], weights["weight"].shape[0])
     elif kind == PrototypeHead.kind:
         head = PrototypeHead(weights["prototypes"])
+    elif kind == CosineHead.kind:
+        head = CosineHead(weights["prototypes"])
     else:
-        raise StoreError(f"a head of kind {kind!r} cannot be restored: valid are linear and prototypes")
+        raise StoreError(f"a head of kind {kind!r} cannot be restored: valid are linear, prototypes and cosine")
     head.load_state_dict(dict(weights))
     return head
 

@@ -1,7 +1,9 @@
 """Prototypes: a closed-form head on a representation that is given — no gradient step.
 
 Nearest class mean is the prototypical network's classifier (Snell 2017, arXiv 1703.05175) on a stored encoder; ridge
-regression on one-hot targets is its shrunk linear relative (Bertinetto 2019, arXiv 1805.08136).
+regression on one-hot targets is its shrunk linear relative (Bertinetto 2019, arXiv 1805.08136). Wrong labels and
+outliers are the mean's weak point: `prototypes` names what withstands them. `distance` names how inputs are compared;
+of the squared Euclidean distance the scale is always learned, as the head's temperature.
 """
 
 from __future__ import annotations
@@ -15,11 +17,31 @@ from torch import Tensor
 
 from ..agent.closed_form import class_means, ncm_leave_one_out, one_hot, ridge, temperature
 from ..agent.known import Known, Source
-from ..agent.model import LinearHead, Model, PrototypeHead
+from ..agent.model import CosineHead, Head, LinearHead, Model, PrototypeHead
 from ..agent.probe import features_of
-from ..agent.settings import setting
+from ..agent.prototypes import edited_means, folds_of, prototypes_of, within_class_metric
+from ..agent.settings import positive, setting
 from ..agent.strategy import Strategy
 from ..streams.task import Task
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """How inputs are compared with prototypes, and what these are; what `prototype` and `protonet` have in common."""
+
+    distance: Literal["euclidean", "cosine", "diagonal", "low-rank"] = setting(
+        "euclidean",
+        "Squared `euclidean`, `cosine`, or a metric learned from the scatter within classes: `diagonal` or `low-rank`.",
+    )
+    prototypes: Literal["mean", "shrunk", "median", "edited"] = setting(
+        "mean", "Class `mean`; `shrunk`, `median` (geometric) or `edited` withstand outliers and wrong labels."
+    )
+    rank: int = setting(32, "Directions of the `low-rank` metric, at most.", "directions")
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the paper's classifier: class means in the squared Euclidean distance."""
+        return self.distance == "euclidean" and self.prototypes == "mean"
 
 
 class Prototype(Strategy):
@@ -29,12 +51,15 @@ class Prototype(Strategy):
     closed_form: ClassVar[bool] = True
 
     @dataclass(frozen=True)
-    class Settings:
-        """Which head."""
+    class Settings(Nearest):
+        """Which head, which prototypes and which distance."""
 
         head: Literal["auto", "nearest-mean", "ridge"] = setting(
             "auto", "The head; `auto` takes the better one by leave-one-out accuracy, ridge on a tie."
         )
+
+        def __post_init__(self) -> None:
+            positive("strategies.prototype", rank=self.rank)
 
     def sources(self, task: Task, known: Known) -> Sequence[Source]:
         """Any representation will do: stored encoders, the stem (or the raw input), random features."""
@@ -48,18 +73,23 @@ class Prototype(Strategy):
             head = self._fit(features_of(encoder, task.support.x), task)
         yield Model(encoder, head).to(task.support.x.device)
 
-    def _fit(self, features: Tensor, task: Task) -> LinearHead | PrototypeHead:
-        y, classes = task.support.y, task.outputs
+    def _fit(self, features: Tensor, task: Task) -> Head:
+        y, classes, how = task.support.y, task.outputs, self.settings
         if task.kind == "regression":
             return _linear(features, y)
-        wanted = self.settings.head
-        if len(features) < 2 or wanted == "nearest-mean":
-            return _prototypes(features, y, classes)
+        if len(features) < 2 or how.head == "nearest-mean":
+            return nearest_head(features, y, classes, how)
         fit = ridge(features, one_hot(y, classes))
-        if wanted == "auto":
-            means = ncm_leave_one_out(features, y, classes)
-            if means is None or means > float((fit.loo.argmax(dim=1) == y).float().mean()):
-                return _prototypes(features, y, classes)
+        if how.head == "auto":
+            to_beat = float((fit.loo.argmax(dim=1) == y).float().mean())
+            if how.plain:
+                means = ncm_leave_one_out(features, y, classes)
+                if means is None or means > to_beat:
+                    return _prototypes(features, y, classes)
+            else:
+                nearest, accuracy = _crossed(features, y, classes, how)
+                if accuracy is None or accuracy > to_beat:
+                    return nearest
         head = LinearHead(features.shape[1], classes)
         head.weight.copy_(fit.weight)
         head.bias.copy_(fit.bias)
@@ -76,6 +106,77 @@ def _linear(features: Tensor, y: Tensor) -> LinearHead:
     head.weight.copy_(fit.weight)
     head.bias.copy_(fit.bias)
     return head
+
+
+@torch.no_grad()
+def nearest_head(features: Tensor, y: Tensor, classes: int, how: Nearest) -> Head:
+    """Fit a head of nearest prototypes, calibrated on samples that were left out.
+
+    Args:
+        features: Shape `(n, d)`, n >= 1.
+        y: Labels, shape `(n,)`.
+        classes: Number of classes.
+        how: Which prototypes and which distance.
+
+    Returns:
+        The head.
+    """
+    return _prototypes(features, y, classes) if how.plain else _crossed(features, y, classes, how)[0]
+
+
+def _crossed(features: Tensor, y: Tensor, classes: int, how: Nearest) -> tuple[Head, float | None]:
+    """Fit a head, and judge it on samples left out: they set its temperature; None where no class has two.
+
+    The samples are dealt into up to five folds, and prototypes and metric are fitted again without each: nobody is
+    judged by what it took part in.
+    """
+    head = _nearest(features, y, classes, how)
+    judged, labels = _left_out(features, y, classes, how)
+    if judged is None:  # one sample per class: how far the next prototype is is all there is to go by
+        best = head(features).topk(min(2, classes), dim=1).values
+        gap = float((best[:, 0] - best[:, -1]).mean())
+        head.temperature.fill_(gap if gap > 1e-6 else 1.0)
+        return head, None
+    head.temperature.fill_(temperature(judged, labels))
+    return head, float((judged.argmax(dim=1) == labels).float().mean())
+
+
+def _nearest(features: Tensor, y: Tensor, classes: int, how: Nearest) -> Head:
+    """Fit prototypes and metric; temperature one."""
+    kept = torch.ones_like(y, dtype=torch.bool)
+    if how.prototypes == "edited":
+        found, kept = edited_means(features, y, classes)
+    else:
+        found = prototypes_of(features, y, classes, how.prototypes)
+    if how.distance == "euclidean":
+        return PrototypeHead(found)
+    if how.distance == "cosine":
+        return CosineHead(found)
+    # Distances in a fixed metric, without the part all classes share, are linear in the features.
+    metric = within_class_metric(features[kept], y[kept], found, how.distance, how.rank)
+    head = LinearHead(features.shape[1], classes)
+    weight, bias = metric.linear(found)
+    head.weight.copy_(weight)
+    head.bias.copy_(bias)
+    return head
+
+
+def _left_out(features: Tensor, y: Tensor, classes: int, how: Nearest) -> tuple[Tensor | None, Tensor]:
+    """Outputs for samples by heads that were fitted without them, where their class has others; and their labels."""
+    folds, outputs, labels = folds_of(y), list[Tensor](), list[Tensor]()
+    for fold in range(int(folds.max()) + 1):
+        out = folds == fold
+        rest = y[~out].bincount(minlength=classes) > 0
+        out &= rest[y]
+        if not bool(out.any()):
+            continue
+        seen = folds != fold
+        said = _nearest(features[seen], y[seen], classes, how)(features[out])
+        outputs.append(said.masked_fill(~rest, -1e9))  # a class that was left out altogether cannot be answered
+        labels.append(y[out])
+    if not outputs:
+        return None, y
+    return torch.cat(outputs), torch.cat(labels)
 
 
 def _prototypes(features: Tensor, y: Tensor, classes: int) -> PrototypeHead:

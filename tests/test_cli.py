@@ -282,6 +282,41 @@ def test_show_what_can_be_set(name: str, capsys: pytest.CaptureFixture[str]) -> 
         assert each["name"] in said
 
 
+def test_encoders_say_what_they_take(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "conv4", "--json"]) == 0
+    (page,) = json.loads(capsys.readouterr().out)
+    (small,) = (each for each in page["costs"] if each["input_shape"] == [1, 8, 8])
+    weights = 9 * 64 + 3 * 9 * 64 * 64 + 4 * 2 * 64  # convolutions, gains and offsets
+    flops = 2 * 9 * 64 * (64 + 64 * (16 + 4 + 1))
+    assert small == {
+        "input_shape": [1, 8, 8],
+        "features": 64,
+        "parameters": weights,
+        "bytes": 4 * weights,
+        "flops": flops,
+    }
+    assert main(["show", "conv4"]) == 0
+    assert re.search(r"1×8×8 +64 +111,680 +447 kB +1\.62 MFLOP", capsys.readouterr().out)
+    assert main(["list", "encoders"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "19.6 MFLOP for 1×28×28" in said
+    assert "1.05 MFLOP for 4096" in said
+    assert main(["show", "scratch"]) == 0
+    assert "What it takes" not in capsys.readouterr().out
+
+
+def test_an_encoder_that_cannot_be_built_is_listed_all_the_same(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> int:
+        raise ZeroDivisionError("by me")
+
+    monkeypatch.setattr(registry.registered("encoder")["mlp"].load(), "build", broken)
+    assert main(["list", "encoders"]) == 0
+    assert main(["show", "mlp"]) == 0
+    assert "cannot be built with its default settings: ZeroDivisionError: by me" in capsys.readouterr().out
+
+
 def test_every_name_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json"]) == 0
     for rows in json.loads(capsys.readouterr().out).values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -13,18 +14,22 @@ from ..settings import positive, setting
 
 
 class Conv4(Encoder):
-    """Four blocks of 3x3 convolution, group norm, ReLU and 2x2 max-pooling (as long as there is something to pool).
+    """Four blocks of 3x3 convolution, group norm and ReLU, each halving the image while there is something to halve.
 
-    The papers use batch norm; evermap stores no network whose prediction depends on its batch (docs/design).
+    Halving is 2x2 max-pooling (Vinyals 2016, Snell 2017) or a stride of 2 (Finn 2017), which takes about a quarter of
+    the FLOPs. The papers use batch norm; evermap stores no network whose prediction depends on its batch (docs/design).
     """
 
     name: ClassVar[str] = "conv4"
 
     @dataclass(frozen=True)
     class Settings:
-        """Width and normalisation."""
+        """Width, how blocks halve the image, and normalisation."""
 
         filters: int = setting(64, "Filters of every block.", "channels")
+        down: Literal["pool", "stride"] = setting(
+            "pool", "How a block halves the image: max-pooling, or a stride of 2."
+        )
         norm: Literal["group", "none"] = setting("group", "Normalisation after every convolution.")
         groups: int = setting(8, "Groups of the group norm; must divide `filters`.", "groups")
 
@@ -42,14 +47,17 @@ class Conv4(Encoder):
         channels, height, width = self.input_shape
         filters, layers = self.settings.filters, list[nn.Module]()
         for _ in range(4):
-            layers.append(nn.Conv2d(channels, filters, 3, padding=1, bias=self.settings.norm == "none"))
+            halve = min(height, width) > 1
+            stride = 2 if halve and self.settings.down == "stride" else 1
+            layers.append(nn.Conv2d(channels, filters, 3, stride, padding=1, bias=self.settings.norm == "none"))
+            height, width = math.ceil(height / stride), math.ceil(width / stride)
             if self.settings.norm == "group":
                 if filters // self.settings.groups * height * width == 1:
                     valid = f"must be below filters = {filters}: a group of one value is constant"
                     raise RecipeError("encoder conv4", "groups", self.settings.groups, valid)
                 layers.append(nn.GroupNorm(self.settings.groups, filters))
             layers.append(nn.ReLU())
-            if min(height, width) > 1:
+            if halve and stride == 1:
                 layers.append(nn.MaxPool2d(2))
                 height, width = height // 2, width // 2
             channels = filters

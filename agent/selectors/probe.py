@@ -41,6 +41,10 @@ class Probe(Selector):
 
     name: ClassVar[str] = "probe"
 
+    def consolidates(self, strategies: Sequence[str]) -> Sequence[str]:
+        """Leave `protonet` out, which no rule below chooses: its training would take half of what `maml` has."""
+        return [name for name in strategies if name != "protonet"]
+
     def select(
         self, task: Task, profile: Profiled, options: Sequence[Option], bench: Workbench, rng: torch.Generator
     ) -> Choice:

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from evermap import registry
+from evermap.agent.budget import counted
 from evermap.agent.encoder import Encoder, build_encoder, restore_encoder
 from evermap.agent.encoders.patches import CHUNK
 from evermap.agent.model import state
@@ -11,6 +12,11 @@ from evermap.errors import RecipeError, UnknownName
 
 ENCODERS = pytest.mark.parametrize("name", registry.registered("encoder"))
 SHAPE = (1, 8, 8)
+VECTORS = ("text",)  # what takes vectors only
+
+
+def shape_of(name):
+    return (64,) if name in VECTORS else SHAPE
 
 
 def images(n=6, shape=SHAPE, seed=0):
@@ -24,22 +30,22 @@ def same(one, other):
 
 @ENCODERS
 def test_every_encoder_keeps_its_word(name):
-    encoder = build_encoder(name, SHAPE, {}, 3)
+    encoder = build_encoder(name, shape_of(name), {}, 3)
     assert isinstance(encoder, Encoder)
     assert encoder.name == name
     assert inspect.getdoc(type(encoder))
-    features = encoder.eval()(images())
+    features = encoder.eval()(images(shape=shape_of(name)))
     assert features.shape == (6, encoder.feature_size)
     assert torch.isfinite(features).all()
     assert bool(list(encoder.parameters())) == encoder.trainable
-    assert encoder(images(0)).shape == (0, encoder.feature_size)
+    assert encoder(images(0, shape_of(name))).shape == (0, encoder.feature_size)
 
 
 @ENCODERS
 def test_the_seed_decides_the_weights(name):
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    one, again, other = (build_encoder(name, SHAPE, {}, seed) for seed in (3, 3, 4))
+    one, again, other = (build_encoder(name, shape_of(name), {}, seed) for seed in (3, 3, 4))
     assert torch.equal(torch.get_rng_state(), before)
     assert same(one, again)
     assert same(one, other) == (not state(one))
@@ -47,22 +53,34 @@ def test_the_seed_decides_the_weights(name):
 
 @ENCODERS
 def test_what_is_restored_is_equal_bit_for_bit(name):
-    encoder = build_encoder(name, SHAPE, {}, 3).eval()
+    encoder = build_encoder(name, shape_of(name), {}, 3).eval()
     again = restore_encoder(encoder.spec, state(encoder)).eval()
     assert same(encoder, again)
-    assert torch.equal(encoder(images()), again(images()))
+    assert torch.equal(encoder(images(shape=shape_of(name))), again(images(shape=shape_of(name))))
     assert again.spec == encoder.spec
     assert all(p.requires_grad and not p.is_meta for p in again.parameters())
 
 
 @ENCODERS
 def test_a_sample_is_encoded_as_in_a_batch(name):
-    encoder = build_encoder(name, SHAPE, {}, 3).train()  # also while training: nothing depends on the batch
-    alone = torch.cat([encoder(each[None]) for each in images(30)])
-    torch.testing.assert_close(alone, encoder(images(30)), rtol=1e-5, atol=1e-5)
+    encoder = build_encoder(name, shape_of(name), {}, 3).train()  # also while training: nothing depends on the batch
+    x = images(30, shape_of(name))
+    alone = torch.cat([encoder(each[None]) for each in x])
+    torch.testing.assert_close(alone, encoder(x), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["conv4", "patches"])
+@ENCODERS
+def test_it_says_what_it_takes(name):
+    """Parameters, bytes as the store keeps them, and FLOPs, which grow with the number of samples and nothing else."""
+    encoder = build_encoder(name, shape_of(name), {}, 3).eval()
+    cost, tensors = encoder.cost, state(encoder)
+    assert (cost.parameters > 0) == encoder.trainable
+    assert cost.bytes == sum(len(t.numpy().tobytes()) for t in tensors.values())
+    assert counted(lambda: encoder(images(7, shape_of(name))))[1] == 7 * cost.flops
+    assert type(encoder).costs(), "there is a shape of input to list it for"
+
+
+@pytest.mark.parametrize("name", ["conv4", "resnet18", "patches"])
 def test_vectors_are_no_images(name):
     with pytest.raises(RecipeError, match="needs images"):
         build_encoder(name, (64,), {}, 0)
@@ -73,6 +91,15 @@ def test_errors_name_what_is_valid():
         build_encoder("mpl", SHAPE, {}, 0)
     with pytest.raises(RecipeError, match=r"encoder mlp: width: .*hidden"):
         build_encoder("mlp", SHAPE, {"width": 3}, 0)
+    with pytest.raises(RecipeError, match=r"encoder text: input_shape: .*needs vectors"):
+        build_encoder("text", SHAPE, {}, 0)
+    with pytest.raises(RecipeError, match="must divide width = 10"):
+        build_encoder("resnet18", SHAPE, {"width": 10}, 0)
+    with pytest.raises(RecipeError, match=r"conv4: down: .*'pool' or 'stride'"):
+        build_encoder("conv4", SHAPE, {"down": "none"}, 0)
+    for name, settings in (("text", {"width": 0}), ("text", {"hidden": (8, 0)}), ("resnet18", {"width": 0})):
+        with pytest.raises(RecipeError, match="must be greater than 0"):
+            build_encoder(name, shape_of(name), settings, 0)
     for hidden in ((0,), (), (3, -1), ("many",)):
         with pytest.raises(RecipeError, match="hidden"):
             build_encoder("mlp", SHAPE, {"hidden": hidden}, 0)
@@ -83,9 +110,60 @@ def test_errors_name_what_is_valid():
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 2, 5), (1, 28, 28), (3, 17, 16)])
-def test_conv4_takes_images_of_any_size(shape):
-    encoder = build_encoder("conv4", shape, {"filters": 8, "groups": 4}, 0)
-    assert encoder(images(2, shape)).shape == (2, encoder.feature_size)
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("conv4", {"filters": 8, "groups": 4}),
+        ("conv4", {"filters": 8, "groups": 4, "down": "stride"}),
+        ("resnet18", {"width": 4, "groups": 2}),
+    ],
+)
+def test_networks_for_images_take_them_at_any_size(name, settings, shape):
+    encoder = build_encoder(name, shape, settings, 0)
+    features = encoder(images(2, shape))
+    assert features.shape == (2, encoder.feature_size)
+    assert not torch.equal(*features), "two images are told apart"
+
+
+def test_strides_halve_as_pooling_does_at_a_quarter_of_the_price():
+    pool, stride = (build_encoder("conv4", (1, 28, 28), {"down": down}, 0) for down in ("pool", "stride"))
+    assert pool.feature_size == 64 * 1 * 1  # 28, 14, 7, 3, 1
+    assert stride.feature_size == 64 * 2 * 2  # 28, 14, 7, 4, 2
+    assert pool.cost.parameters == stride.cost.parameters == 9 * 64 + 3 * 9 * 64 * 64 + 4 * 2 * 64
+    # Two FLOPs for each weight at each place: 28², 14², 7² and 3² places, against 14², 7², 4² and 2².
+    assert pool.cost.flops == 2 * 9 * 64 * (784 + 64 * (196 + 49 + 9))
+    assert stride.cost.flops == 2 * 9 * 64 * (196 + 64 * (49 + 16 + 4))
+
+
+def test_eighteen_layers_and_shortcuts():
+    """Where a block's own path gives nothing, what comes in goes out, through ReLU."""
+    encoder = build_encoder("resnet18", (1, 8, 8), {"width": 4, "groups": 2}, 0)
+    convolutions = [m for m in encoder.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert sum(m.kernel_size == (3, 3) for m in convolutions) == 17  # the eighteenth layer is the head
+    assert sum(m.kernel_size == (1, 1) for m in convolutions) == 3, "shortcuts where the image is halved"
+    block = encoder.layers[3]
+    torch.nn.init.zeros_(block.path[-1].weight)  # the last norm's gain
+    x = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(block(x), x.relu())
+    widths = [encoder.layers[i](torch.zeros(1, 4, 8, 8)).shape[1:] for i in (3, 4)]
+    assert widths == [(4, 8, 8), (4, 8, 8)]
+    assert encoder.layers[5](torch.zeros(1, 4, 8, 8)).shape == (1, 8, 4, 4)
+
+
+def test_a_text_is_the_rectified_sum_of_its_embeddings():
+    encoder = build_encoder("text", (5,), {"width": 3}, 0)
+    table = encoder.bag.weight.T  # an embedding per bucket, (5, 3)
+    counts = torch.tensor([[2.0, 0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0, 0.0]])
+    bag = torch.nn.functional.embedding_bag(torch.tensor([[0, 0, 3]]), table, mode="sum")
+    torch.testing.assert_close(encoder(counts), torch.cat([bag.relu(), torch.zeros(1, 3)]))
+    deeper = build_encoder("text", (5,), {"width": 3, "hidden": (7, 2)}, 0)
+    assert deeper(counts).shape == (2, deeper.feature_size) == (2, 2)
+
+
+def test_a_text_of_unit_length_has_features_of_order_one():
+    encoder = build_encoder("text", (4096,), {}, 0)
+    x = torch.nn.functional.normalize(images(50, (4096,)) * (images(50, (4096,), 1) < 0.01), dim=1)
+    assert 0.9 < encoder(x).square().mean() * 2 < 1.1  # ReLU lets half of the unit variance through
 
 
 def test_mlp_by_hand():
@@ -128,8 +206,11 @@ def test_patches_can_be_taken_from_images():
 
 
 def test_conv4_refuses_groups_of_one_value():
+    for settings in ({}, {"down": "stride"}):
+        with pytest.raises(RecipeError, match="groups"):
+            build_encoder("conv4", (1, 8, 8), {"filters": 8, "groups": 8, **settings}, seed=0)
     with pytest.raises(RecipeError, match="groups"):
-        build_encoder("conv4", (1, 8, 8), {"filters": 8, "groups": 8}, seed=0)
+        build_encoder("resnet18", (1, 1, 1), {"width": 8, "groups": 8}, seed=0)
     assert build_encoder("conv4", (1, 32, 32), {"filters": 8, "groups": 8}, seed=0).feature_size == 8 * 4
 
 

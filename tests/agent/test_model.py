@@ -56,7 +56,7 @@ def test_what_is_restored_is_equal_bit_for_bit(kind):
 
 
 def test_an_unknown_kind_of_head():
-    with pytest.raises(StoreError, match="'magic' cannot be restored: valid are linear and prototypes"):
+    with pytest.raises(StoreError, match="'magic' cannot be restored: valid are linear, prototypes and cosine"):
         restore_head("magic", {})
 
 

@@ -52,6 +52,15 @@ def test_fixed_probes_only_for_what_looks_at_the_store():
     assert make_selector("fixed:finetune", STRATEGIES).needs_profile(STRATEGIES)
 
 
+def test_only_what_may_be_chosen_works_for_later_tasks():
+    names = ["maml", "protonet", "of my own"]
+    assert list(make_selector("fixed:protonet", STRATEGIES).consolidates(names)) == ["protonet"]
+    assert list(make_selector("probe", STRATEGIES).consolidates(names)) == ["maml", "of my own"], (
+        "no rule chooses protonet"
+    )
+    assert list(make_selector("random", STRATEGIES).consolidates(names)) == names
+
+
 def test_random_draws_strategies_evenly_then_sources_from_what_applies():
     options = [Option("scratch"), Option("reuse", None, "nothing to reuse")]
     options += [Option("finetune", f"encoder-{i}") for i in range(9)]

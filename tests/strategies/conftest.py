@@ -129,7 +129,7 @@ def teach():
     return learn
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def scripted():
     return Scripted
 

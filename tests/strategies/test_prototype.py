@@ -1,3 +1,4 @@
+import functools
 from dataclasses import replace
 
 import pytest
@@ -7,8 +8,12 @@ from evermap.agent.closed_form import one_hot, ridge
 from evermap.agent.encoder import build_encoder
 from evermap.agent.events import ProbeScore
 from evermap.agent.known import Known, Source
-from evermap.strategies.prototype import Prototype
+from evermap.agent.model import restore_head, state
+from evermap.errors import RecipeError
+from evermap.strategies.prototype import Prototype, _nearest
+from evermap.streams.digits import Digits
 from evermap.streams.task import Samples, Task
+from evermap.streams.transforms import noisy_labels
 
 
 def fixed(name, mse=None, **settings):
@@ -106,3 +111,90 @@ def test_a_regression():
     x = [[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, 1.0]]
     task = task_of(x, [[3 * a - b + 1] for a, b in x], 0, "regression")
     assert learned(task)(torch.tensor([[5.0, 5.0]])).item() == pytest.approx(11.0, abs=0.02)
+
+
+# Settings of nearest prototypes
+
+
+@functools.cache
+def stem_features():
+    """Digits through the patch stem, and their labels."""
+    data = Digits().load(None)
+    stem = build_encoder("patches", (1, 8, 8), {}, 0)
+    stem.fit(data.x[:200], torch.Generator().manual_seed(0))
+    return stem(data.x), data.y
+
+
+@torch.no_grad()
+def accuracy(shots, noise, seed, **settings):
+    """Accuracy on right labels after learning all ten digits from a few images, a share of whose labels is wrong."""
+    features, y = stem_features()
+    rng = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(y), generator=rng)
+    mine = [order[y[order] == c] for c in range(10)]
+    train, test = torch.cat([i[:shots] for i in mine]), torch.cat([i[100:140] for i in mine])
+    head = _nearest(features[train], noisy_labels(y[train], noise, 10, rng), 10, Prototype(**settings).settings)
+    return float((head(features[test]).argmax(dim=1) == y[test]).float().mean())
+
+
+def gain(shots, noise, **settings):
+    """Points by which a setting is better than plain means, over eight seeded draws."""
+    return 100 * sum(accuracy(shots, noise, s, **settings) - accuracy(shots, noise, s) for s in range(8)) / 8
+
+
+def test_robust_prototypes_gain_where_three_labels_of_ten_are_wrong():
+    """Three images of each digit: a median is better than the mean by a point, an edited mean by three."""
+    assert gain(3, 0.3, prototypes="median") >= 1.0
+    assert gain(3, 0.3, prototypes="edited") >= 3.0
+    assert gain(5, 0.3, prototypes="edited", distance="low-rank") >= 3.0, "a metric wants clean samples"
+
+
+def test_a_learned_metric_gains_where_labels_are_right():
+    assert gain(5, 0.0, distance="diagonal") >= 1.0
+    assert gain(5, 0.0, distance="low-rank") >= 3.0
+
+
+def test_cosines_by_hand():
+    model = learned(task_of([[1.0, 0.0], [0.0, 5.0]], [0, 1]), head="nearest-mean", distance="cosine")
+    assert model.head.kind == "cosine"
+    answers = model(torch.tensor([[9.0, 1.0], [0.1, 0.2], [0.0, 0.0]]))
+    assert answers.argmax(dim=1).tolist()[:2] == [0, 1], "length does not count"
+    assert answers[0, 0].item() == pytest.approx(10 * 9 / 82**0.5)
+    assert answers[2].tolist() == [0, 0]
+    again = restore_head(model.head.kind, state(model.head))
+    assert torch.equal(again(torch.ones(1, 2)), model.head(torch.ones(1, 2)))
+    assert model.head.select([1, 0])(torch.ones(1, 2)).tolist() == model.head(torch.ones(1, 2)).flip(1).tolist()
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine", "diagonal", "low-rank"])
+@pytest.mark.parametrize("prototypes", ["mean", "shrunk", "median", "edited"])
+def test_every_setting_is_calibrated_and_takes_anything(distance, prototypes):
+    """Bad input: one class, one sample of each, a class without samples, constant inputs; and 60 samples of noise."""
+    rng = torch.Generator().manual_seed(0)
+    y = torch.arange(60) % 2
+    noise = torch.randn(60, 4, generator=rng).tolist()
+    hard = learned(task_of(noise, y.tolist()), head="nearest-mean", distance=distance, prototypes=prototypes)
+    probabilities = (hard(torch.randn(200, 4, generator=rng)) / hard.head.temperature).softmax(dim=1)
+    assert probabilities.max(dim=1).values.mean() < 0.8, "where there is nothing to know it does not claim to know"
+    for x, labels, classes in [
+        ([[1.0, 2.0], [2.0, 1.0]], [0, 0], 1),
+        ([[0.0, 1.0], [1.0, 0.0]], [0, 1], 2),
+        ([[0.0, 1.0], [1.0, 0.0], [1.0, 0.1]], [0, 2, 2], 3),
+        ([[1.0, 1.0]] * 6, [0, 0, 0, 1, 1, 1], 2),
+        ([[0.0, 0.0]] * 6, [0, 0, 0, 1, 1, 1], 2),
+    ]:
+        for head in ("nearest-mean", "auto"):
+            model = learned(task_of(x, labels, classes), head=head, distance=distance, prototypes=prototypes)
+            outputs = model(torch.tensor(x)) / model.head.temperature
+            assert outputs.shape == (len(x), classes)
+            assert torch.isfinite(outputs).all()
+
+
+def test_settings_out_of_range_are_named():
+    for settings, said in [
+        ({"distance": "manhattan"}, "distance: .*'euclidean', 'cosine', 'diagonal' or 'low-rank'"),
+        ({"prototypes": "medoid"}, "prototypes: .*'mean', 'shrunk', 'median' or 'edited'"),
+        ({"rank": 0}, "rank: .*must be greater than 0"),
+    ]:
+        with pytest.raises(RecipeError, match=said):
+            Prototype(**settings)

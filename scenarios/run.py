@@ -21,6 +21,7 @@ from .manifest import ended, new_manifest
 from .measures import Measures
 from .run_folder import RunFolder, check_writable
 from .scenario import Scenario, to_toml
+from .settle import settled
 
 
 def lifelong(agent: LifelongAgent, stream: Stream, measures: Measures) -> Generator[Event]:
@@ -101,7 +102,9 @@ def run(
     parts = _parts(scenario)
     check_writable(out)
     stream = build_stream(scenario.stream, scenario.seed, data_root)
-    folder, recipe = RunFolder(out), to_toml(scenario)
+    strategies, _, settings = parts
+    recipe = to_toml(settled(scenario, strategies, settings, stream.input_shape))
+    folder = RunFolder(out)
     manifest = new_manifest(
         run_id=out.resolve().name,
         scenario=scenario.name,

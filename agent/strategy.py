@@ -13,6 +13,7 @@ from torch import Tensor
 from .. import registry
 from ..errors import RecipeError
 from ..streams.task import Task
+from .encoder import Encoder
 from .model import Model
 from .settings import configure
 
@@ -117,6 +118,20 @@ class Strategy(ABC):
             The number of yields of a run that nobody stops; None if it is not known.
         """
         return None
+
+    def settle(self, encoder: Encoder) -> Mapping[str, Any]:
+        """Settle what the recipe leaves to the network's shape, so that the record can say what was done.
+
+        Args:
+            encoder: The network that the agent trains, for the inputs that strategies see; its weights say nothing.
+
+        Returns:
+            Settings by name, as they will be used; by default none.
+
+        Raises:
+            RecipeError: If a setting does not fit the network.
+        """
+        return {}
 
     @abstractmethod
     def learn(self, task: Task, known: Known, rng: torch.Generator) -> Iterator[Model | Solution]:

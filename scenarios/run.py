@@ -29,6 +29,7 @@ from .measures import Measures
 from .run_folder import RunFolder, check_writable
 from .run_lock import locked
 from .scenario import Scenario, to_toml
+from .settle import settled
 
 Parts = tuple[Mapping[str, Strategy], Selector, AgentSettings]
 
@@ -140,7 +141,9 @@ def run(
     check_writable(out)
     stream = build_stream(scenario.stream, scenario.seed, data_root)
     _check_encoder(scenario, stream.input_shape)
-    folder, recipe = RunFolder(out), to_toml(scenario)
+    strategies, _, settings = parts
+    recipe = to_toml(settled(scenario, strategies, settings, stream.input_shape))
+    folder = RunFolder(out)
     manifest = new_manifest(
         run_id=out.resolve().name,
         scenario=scenario.name,

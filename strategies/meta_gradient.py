@@ -1,4 +1,4 @@
-"""Meta-gradients: how the loss after a few steps of gradient descent depends on where the descent started.
+"""Meta-gradients: how the loss after a few steps of gradient descent depends on where it started and on its step sizes.
 
 Model-agnostic meta-learning (Finn 2017, arXiv 1703.03400); with only the head adapted: ANIL (Raghu 2020, arXiv
 1909.09157). A network enters as a function of its parameters; nothing here knows what it computes.
@@ -7,10 +7,12 @@ Model-agnostic meta-learning (Finn 2017, arXiv 1703.03400); with only the head a
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
+
+from .step_sizes import StepSizes, size_at
 
 Parameters = Mapping[str, Tensor]
 # (parameters, inputs of shape (n, *input_shape), targets of shape (n, ...)) -> mean loss, a scalar
@@ -20,8 +22,28 @@ Split = tuple[Tensor, Tensor, Tensor, Tensor]
 Order = Literal["second", "first"]
 
 
+class MetaGradient(NamedTuple):
+    """The query loss after adaptation, and how it depends on what adaptation begins with.
+
+    Attributes:
+        loss: A scalar.
+        start: Its gradient with respect to the parameters before adaptation, by name.
+        sizes: The same with respect to learned step sizes; empty where there is one number for all.
+    """
+
+    loss: Tensor
+    start: dict[str, Tensor]
+    sizes: dict[str, Tensor]
+
+
 def inner_step(
-    loss: Loss, parameters: Parameters, x: Tensor, y: Tensor, lr: float, adapted: Collection[str] | None = None
+    loss: Loss,
+    parameters: Parameters,
+    x: Tensor,
+    y: Tensor,
+    lr: StepSizes,
+    adapted: Collection[str] | None = None,
+    step: int = 0,
 ) -> dict[str, Tensor]:
     """Take one step of the inner loop: `θ − lr · ∇ loss(θ; x, y)`.
 
@@ -30,8 +52,9 @@ def inner_step(
         parameters: θ, by name.
         x: Inputs, shape `(n, *input_shape)`.
         y: Targets of `n` samples.
-        lr: Step size.
+        lr: Step size, or one for everything that moves.
         adapted: Names of the parameters that move; None for all.
+        step: Which step it is, from 0, where step sizes differ from step to step.
 
     Returns:
         The parameters after the step, detached.
@@ -39,7 +62,7 @@ def inner_step(
     theta = _leaves(parameters)
     names = _moving(theta, adapted)
     gradient = torch.autograd.grad(loss(theta, x, y), [theta[n] for n in names], materialize_grads=True)
-    return _stepped(theta, names, gradient, lr)
+    return _stepped(theta, names, gradient, lr, step)
 
 
 def meta_gradient(
@@ -48,47 +71,54 @@ def meta_gradient(
     split: Split,
     *,
     steps: int,
-    lr: float,
+    lr: StepSizes,
     adapted: Collection[str] | None = None,
     order: Order = "second",
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """Differentiate the query loss after adaptation with respect to the parameters before it.
+) -> MetaGradient:
+    """Differentiate the query loss after adaptation with respect to the parameters before it and to the step sizes.
 
-    The adaptation's steps are walked back one by one, `v ← v − lr · H(θ_k) v` with the Hessian H of the support loss:
-    no graph runs through more than one step, and the query pass builds none of second order.
+    The adaptation's steps are walked back one by one. With the adjoint v of the parameters after step k, its gradient
+    g and the Hessian H of the support loss before it, the step size a receives `−v ∘ g`, and `v ← v − H (a ∘ v)`: no
+    graph runs through more than one step, and the query pass builds none of second order.
 
     Args:
         loss: The loss as a function of the parameters.
         start: The parameters before adaptation, by name.
         split: Support set to adapt on and query set to be judged by.
         steps: Steps of the inner loop; 0 gives the plain gradient on the query set.
-        lr: Their size.
+        lr: Their size, or one for every parameter that moves (see `StepSizes`), to be learned.
         adapted: Names of the parameters that the inner loop moves; None for all, the head's for ANIL.
         order: "second" is exact; "first" leaves H out (Finn 2017, §5.2).
 
     Returns:
-        The query loss after adaptation, a scalar, and its gradient, by name, shaped as `start`.
+        The query loss after adaptation and its gradients, shaped as `start` and as `lr`.
     """
     x, y, x_query, y_query = split
     theta = _leaves(start)
-    names, second = _moving(theta, adapted), order == "second"
+    names, second, learned = _moving(theta, adapted), order == "second", isinstance(lr, Mapping)
     walked: list[tuple[dict[str, Tensor], Sequence[Tensor]]] = []
-    for _ in range(steps):
+    for step in range(steps):
         moving = [theta[n] for n in names]
         gradient = torch.autograd.grad(loss(theta, x, y), moving, create_graph=second, materialize_grads=True)
-        if second:
+        if second or learned:
             walked.append((theta, gradient))
-        theta = _leaves(_stepped(theta, names, gradient, lr))
+        theta = _leaves(_stepped(theta, names, gradient, lr, step))
     judged = loss(theta, x_query, y_query)
     v = dict(zip(theta, torch.autograd.grad(judged, list(theta.values()), materialize_grads=True), strict=True))
-    for at, bent in reversed(walked):
+    sizes = {n: torch.zeros_like(rows) for n, rows in lr.items()} if isinstance(lr, Mapping) else {}
+    for step, (at, bent) in reversed(list(enumerate(walked))):
+        for n, g in zip(names if learned else (), bent, strict=learned):
+            row = sizes[n][min(step, len(sizes[n]) - 1)]
+            row -= (v[n] * g.detach()).sum_to_size(row.shape)
         # A parameter whose gradient is constant has no second derivative: its entry has no graph.
-        pairs = [(g, v[n]) for n, g in zip(names, bent, strict=True) if g.requires_grad]
-        if pairs:
-            outputs, along = zip(*pairs, strict=True)
+        curved = [(g, n) for n, g in zip(names, bent, strict=True) if g.requires_grad]
+        if curved:
+            # One number for all may as well be multiplied afterwards.
+            along = [v[n] * size_at(lr, n, step) if learned else v[n] for _, n in curved]
+            outputs, factor = [g for g, _ in curved], 1.0 if isinstance(lr, Mapping) else lr
             products = torch.autograd.grad(outputs, list(at.values()), along, materialize_grads=True)
-            v = {n: v[n] - lr * product for n, product in zip(at, products, strict=True)}
-    return judged.detach(), v
+            v = {n: v[n] - factor * product for n, product in zip(at, products, strict=True)}
+    return MetaGradient(judged.detach(), v, sizes)
 
 
 def meta_gradients(
@@ -97,10 +127,10 @@ def meta_gradients(
     splits: Sequence[Split],
     *,
     steps: int,
-    lr: float,
+    lr: StepSizes,
     adapted: Collection[str] | None = None,
     order: Order = "second",
-) -> tuple[Tensor, dict[str, Tensor]]:
+) -> MetaGradient:
     """Do what `meta_gradient` does for several splits of the same shapes at once, and average.
 
     The mean is taken outside: differentiating *around* a `vmap` of an inner `grad` is silently wrong in second order
@@ -111,31 +141,37 @@ def meta_gradients(
         start: The parameters before adaptation, by name.
         splits: At least one; all of the same shapes.
         steps: Steps of the inner loop.
-        lr: Their size.
+        lr: Their size, or one for every parameter that moves.
         adapted: Names of the parameters that the inner loop moves; None for all.
         order: "second" or "first".
 
     Returns:
-        The mean query loss after adaptation, a scalar, and its gradient, by name.
+        The mean query loss after adaptation and its gradients.
     """
     names = _moving(start, adapted)
 
-    def judged(begin: dict[str, Tensor], x: Tensor, y: Tensor, x_query: Tensor, y_query: Tensor) -> Tensor:
+    def judged(
+        begin: dict[str, Tensor], sizes: dict[str, Tensor], x: Tensor, y: Tensor, x_query: Tensor, y_query: Tensor
+    ) -> Tensor:
         theta = begin
-        for _ in range(steps):
+        for step in range(steps):
             fixed = {n: p for n, p in theta.items() if n not in names}
             gradient = torch.func.grad(lambda moving, fixed=fixed: loss({**fixed, **moving}, x, y))(
                 {n: theta[n] for n in names}
             )
             if order == "first":
                 gradient = {n: g.detach() for n, g in gradient.items()}
-            theta = {n: p - lr * gradient[n] if n in names else p for n, p in theta.items()}
+            size = {n: size_at(sizes or lr, n, step) for n in names}
+            theta = {n: p - size[n] * gradient[n] if n in names else p for n, p in theta.items()}
         return loss(theta, x_query, y_query)
 
     begin = {n: p.detach() for n, p in start.items()}
-    each = torch.func.vmap(torch.func.grad_and_value(judged), in_dims=(None, 0, 0, 0, 0), randomness="different")
-    gradients, losses = each(begin, *(torch.stack(part) for part in zip(*splits, strict=True)))
-    return losses.mean().detach(), {n: g.mean(dim=0).detach() for n, g in gradients.items()}
+    rows = {n: t.detach() for n, t in lr.items()} if isinstance(lr, Mapping) else {}
+    each = torch.func.vmap(
+        torch.func.grad_and_value(judged, argnums=(0, 1)), in_dims=(None, None, 0, 0, 0, 0), randomness="different"
+    )
+    (gradients, sizes), losses = each(begin, rows, *(torch.stack(part) for part in zip(*splits, strict=True)))
+    return MetaGradient(losses.mean().detach(), _mean(gradients), _mean(sizes))
 
 
 def _leaves(parameters: Parameters) -> dict[str, Tensor]:
@@ -146,6 +182,13 @@ def _moving(parameters: Parameters, adapted: Collection[str] | None) -> list[str
     return [n for n in parameters if adapted is None or n in adapted]
 
 
-def _stepped(theta: Parameters, names: Sequence[str], gradient: Sequence[Tensor], lr: float) -> dict[str, Tensor]:
-    moved = {n: theta[n].detach() - lr * g.detach() for n, g in zip(names, gradient, strict=True)}
+def _stepped(
+    theta: Parameters, names: Sequence[str], gradient: Sequence[Tensor], lr: StepSizes, step: int
+) -> dict[str, Tensor]:
+    moved = {n: theta[n].detach() - size_at(lr, n, step) * g.detach() for n, g in zip(names, gradient, strict=True)}
     return {n: moved.get(n, p.detach()) for n, p in theta.items()}
+
+
+def _mean(gradients: Parameters) -> dict[str, Tensor]:
+    """Average over tasks, the first axis."""
+    return {n: g.mean(dim=0).detach() for n, g in gradients.items()}

@@ -7,6 +7,7 @@ from torch.func import functional_call
 
 from evermap.agent.budget import counted
 from evermap.strategies.meta_gradient import inner_step, meta_gradient, meta_gradients
+from evermap.strategies.step_sizes import equal_sizes
 
 LR = 0.3
 
@@ -56,24 +57,28 @@ def split(seed, support=6, query=9):
 def plain(loss, start, splits, steps, lr, adapted=None, first=False):
     """The definition: one graph through all steps of all tasks, and one backward pass."""
     begin = {n: p.detach().clone().requires_grad_() for n, p in start.items()}
+    sizes = {n: t.detach().clone().requires_grad_() for n, t in lr.items()} if isinstance(lr, dict) else {}
     total = 0.0
     for x, y, x_query, y_query in splits:
         theta = dict(begin)
-        for _ in range(steps):
+        for k in range(steps):
             names = [n for n in theta if adapted is None or n in adapted]
             gradient = torch.autograd.grad(loss(theta, x, y), [theta[n] for n in names], create_graph=True)
             for n, g in zip(names, gradient, strict=True):
-                theta[n] = theta[n] - lr * (g.detach() if first else g)
+                size = sizes[n][min(k, len(sizes[n]) - 1)] if sizes else lr
+                theta[n] = theta[n] - size * (g.detach() if first else g)
         total = total + loss(theta, x_query, y_query) / len(splits)
-    gradient = torch.autograd.grad(total, list(begin.values()), allow_unused=True)
-    return total.detach(), {
-        n: torch.zeros_like(p) if g is None else g for (n, p), g in zip(begin.items(), gradient, strict=True)
-    }
+    gradient = torch.autograd.grad(total, [*begin.values(), *sizes.values()], materialize_grads=True)
+    found = dict(zip([*begin, *(f"size {n}" for n in sizes)], gradient, strict=True))
+    return total.detach(), {n: found[n] for n in begin}, {n: found[f"size {n}"] for n in sizes}
 
 
 def looped(loss, start, splits, **options):
     each = [meta_gradient(loss, start, one, **options) for one in splits]
-    return torch.stack([e[0] for e in each]).mean(), {n: torch.stack([e[1][n] for e in each]).mean(0) for n in start}
+    return torch.stack([e.loss for e in each]).mean(), *(
+        {n: torch.stack([part[n] for part in parts]).mean(0) for n in parts[0]}
+        for parts in ([e.start for e in each], [e.sizes for e in each])
+    )
 
 
 def distance(one, other):
@@ -86,8 +91,8 @@ def distance(one, other):
 def test_second_order_is_exact(norm, steps, backend):
     net, splits = convolutional(norm), [split(seed) for seed in range(3)]
     loss, start = cross_entropy(net), dict(net.named_parameters())
-    value, gradient = backend(loss, start, splits, steps=steps, lr=LR)
-    wanted, reference = plain(loss, start, splits, steps, LR)
+    value, gradient, _ = backend(loss, start, splits, steps=steps, lr=LR)
+    wanted, reference, _ = plain(loss, start, splits, steps, LR)
     assert abs(float(value - wanted)) < 1e-12
     assert distance(gradient, reference) < 1e-9
     assert max(float(g.abs().max()) for g in reference.values()) > 0.1, "there is something to get wrong"
@@ -99,9 +104,9 @@ def test_second_order_is_exact(norm, steps, backend):
 def test_first_order_is_the_gradient_at_the_adapted_parameters_and_differs(norm, steps, backend):
     net, splits = convolutional(norm), [split(seed) for seed in range(3)]
     loss, start = cross_entropy(net), dict(net.named_parameters())
-    _, first = backend(loss, start, splits, steps=steps, lr=LR, order="first")
-    _, reference = plain(loss, start, splits, steps, LR, first=True)
-    _, second = plain(loss, start, splits, steps, LR)
+    _, first, _ = backend(loss, start, splits, steps=steps, lr=LR, order="first")
+    _, reference, _ = plain(loss, start, splits, steps, LR, first=True)
+    _, second, _ = plain(loss, start, splits, steps, LR)
     assert distance(first, reference) < 1e-9
     assert distance(first, second) > 1e-3
 
@@ -111,12 +116,77 @@ def test_first_order_is_the_gradient_at_the_adapted_parameters_and_differs(norm,
 def test_the_head_alone_adapts_and_everything_learns(order, backend):
     net, splits = convolutional("group"), [split(seed) for seed in range(3)]
     loss, start, head = cross_entropy(net), dict(net.named_parameters()), {"8.weight", "8.bias"}
-    _, gradient = backend(loss, start, splits, steps=5, lr=LR, adapted=head, order=order)
-    _, reference = plain(loss, start, splits, 5, LR, adapted=head, first=order == "first")
+    _, gradient, _ = backend(loss, start, splits, steps=5, lr=LR, adapted=head, order=order)
+    _, reference, _ = plain(loss, start, splits, 5, LR, adapted=head, first=order == "first")
     assert distance(gradient, reference) < 1e-9
     assert float(gradient["0.weight"].abs().max()) > 1e-3, "through the features"
     adapted = inner_step(loss, start, *splits[0][:2], LR, head)
     assert {n for n in start if not torch.equal(adapted[n], start[n])} == head
+
+
+def drawn_sizes(start, kind, steps, adapted=None):
+    """Step sizes about LR, all different, some negative."""
+    rng = torch.Generator().manual_seed(4)
+    moving = {n: p for n, p in start.items() if adapted is None or n in adapted}
+    sizes = equal_sizes(kind, moving, steps, LR)
+    return {n: t + 0.3 * torch.randn(t.shape, generator=rng, dtype=t.dtype) for n, t in sizes.items()}
+
+
+@pytest.mark.parametrize("backend", [looped, meta_gradients])
+@pytest.mark.parametrize("steps", [1, 5])
+@pytest.mark.parametrize("kind", ["layer", "layer-step", "weight"])
+@pytest.mark.parametrize("norm", ["batch", "instance", "layer", "group", "none"])
+def test_gradients_of_learned_step_sizes_are_exact(norm, kind, steps, backend):
+    net, splits = convolutional(norm), [split(seed) for seed in range(2)]
+    loss, start = cross_entropy(net), dict(net.named_parameters())
+    lr = drawn_sizes(start, kind, steps)
+    value, gradient, sizes = backend(loss, start, splits, steps=steps, lr=lr)
+    wanted, reference, exact = plain(loss, start, splits, steps, lr)
+    assert abs(float(value - wanted)) < 1e-12
+    assert distance(gradient, reference) < 1e-9
+    assert {n: t.shape for n, t in sizes.items()} == {n: t.shape for n, t in lr.items()}
+    assert distance(sizes, exact) < 1e-9
+    assert max(float(g.abs().max()) for g in exact.values()) > 0.01, "there is something to get wrong"
+
+
+@pytest.mark.parametrize("backend", [looped, meta_gradients])
+@pytest.mark.parametrize("order", ["first", "second"])
+@pytest.mark.parametrize("adapted", [None, ("8.weight", "8.bias")])
+def test_learned_step_sizes_in_first_order_and_of_the_head_alone(adapted, order, backend):
+    net, splits = convolutional("group"), [split(seed) for seed in range(2)]
+    loss, start = cross_entropy(net), dict(net.named_parameters())
+    lr = drawn_sizes(start, "layer-step", 2, adapted)  # for three steps: the last one's serve on
+    found = backend(loss, start, splits, steps=3, lr=lr, adapted=adapted, order=order)
+    reference = plain(loss, start, splits, 3, lr, adapted, first=order == "first")
+    assert distance(found[1], reference[1]) < 1e-9
+    assert distance(found[2], reference[2]) < 1e-9
+    other = plain(loss, start, splits, 3, lr, adapted, first=order != "first")
+    assert distance(found[2], other[2]) > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["layer", "layer-step", "weight"])
+def test_equal_sizes_step_as_one_number_does(kind):
+    net = convolutional("none")
+    loss, start = cross_entropy(net), dict(net.named_parameters())
+    sizes = equal_sizes(kind, start, 2, LR)
+    for step in (0, 1, 7):
+        one, other = (inner_step(loss, start, *split(0)[:2], lr, step=step) for lr in (LR, sizes))
+        assert distance(one, other) < 1e-15
+
+
+def test_one_step_size_by_hand():
+    """As below: the query loss (w − 2a(w − s) − q)² falls with a by 2 (that − q) · 2 (w − s)."""
+    s, q, w, a = 1.0, 3.0, 0.5, 0.1
+    one = torch.tensor([[1.0]])
+
+    def loss(p, x, y):
+        return ((p["w"] * x - y) ** 2).mean()
+
+    lr = {"w": torch.tensor([a])}
+    found = meta_gradient(loss, {"w": torch.tensor(w)}, (one, one * s, one, one * q), steps=1, lr=lr)
+    after = w - 2 * a * (w - s)
+    assert float(found.sizes["w"]) == pytest.approx(-2 * (after - q) * 2 * (w - s))
+    assert float(found.start["w"]) == pytest.approx(2 * (after - q) * (1 - 2 * a))
 
 
 def test_one_weight_by_hand():
@@ -131,7 +201,7 @@ def test_one_weight_by_hand():
     after = w - 2 * a * (w - s)
     assert float(inner_step(loss, {"w": torch.tensor(w)}, one, one * s, a)["w"]) == pytest.approx(after)
     for order, factor in (("second", 1 - 2 * a), ("first", 1.0)):
-        value, gradient = meta_gradient(loss, {"w": torch.tensor(w)}, given, steps=1, lr=a, order=order)
+        value, gradient, _ = meta_gradient(loss, {"w": torch.tensor(w)}, given, steps=1, lr=a, order=order)
         assert float(value) == pytest.approx((after - q) ** 2)
         assert float(gradient["w"]) == pytest.approx(2 * (after - q) * factor)
 
@@ -144,7 +214,7 @@ def test_a_parameter_that_does_nothing_and_one_whose_gradient_is_constant(steps)
         return p["linear"].sum() + ((p["w"] * x - y) ** 2).mean()
 
     given = (torch.ones(3), torch.zeros(3), torch.ones(3), torch.ones(3))
-    _, gradient = meta_gradient(loss, start, given, steps=steps, lr=0.1)
+    _, gradient, _ = meta_gradient(loss, start, given, steps=steps, lr=0.1)
     _, reference = plain_allowing_unused(loss, start, given, steps)
     assert distance(gradient, reference) < 1e-6
     assert gradient["idle"].abs().max() == 0
@@ -153,7 +223,7 @@ def test_a_parameter_that_does_nothing_and_one_whose_gradient_is_constant(steps)
 
 def plain_allowing_unused(loss, start, given, steps):
     moved = {n: p for n, p in start.items() if n != "idle"}
-    value, gradient = plain(loss, moved, [given], steps, 0.1)
+    value, gradient, _ = plain(loss, moved, [given], steps, 0.1)
     return value, {**gradient, "idle": torch.zeros(2)}
 
 
@@ -214,7 +284,7 @@ def test_sinusoids_one_step_helps_after_meta_training_and_not_before():
     fresh_before, fresh_after = errors()
     adam = torch.optim.Adam(net.parameters(), lr=3e-3)
     for _ in range(400):
-        _, gradient = meta_gradients(
+        _, gradient, _ = meta_gradients(
             loss, dict(net.named_parameters()), [sinusoid(rng) for _ in range(10)], steps=1, lr=0.01
         )
         for n, p in net.named_parameters():

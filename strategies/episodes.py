@@ -1,0 +1,60 @@
+"""Episodes of meta-training: kept tasks whose samples are dealt out anew."""
+
+from __future__ import annotations
+
+import torch
+
+from ..agent.known import Episode
+from .meta_gradient import Split
+from .reptile import Batches
+
+
+def teaches(episode: Episode) -> bool:
+    """Whether an episode has something to tell apart, to adapt on and to be judged by."""
+    several = episode.kind == "regression" or episode.outputs > 1
+    return several and len(episode.support) > 0 and len(episode.query) > 0
+
+
+def deal(episode: Episode, shots: int, queries: int, rng: torch.Generator, device: torch.device | None = None) -> Split:
+    """Split an episode's samples anew, each class in the proportion in which they came.
+
+    Args:
+        episode: Support and query part are put together and dealt out again.
+        shots: Support samples of a class, at most; a regression task keeps its number.
+        queries: Query samples of a class, likewise.
+        rng: Draws the split.
+        device: Where it is wanted; None leaves it where it is.
+
+    Returns:
+        Support inputs and targets, query inputs and targets.
+    """
+    x = torch.cat([episode.support.x, episode.query.x]).to(device)
+    y = torch.cat([episode.support.y, episode.query.y]).to(device)
+    if episode.kind == "regression":
+        mixed, n = torch.randperm(len(y), generator=rng).to(y.device), len(episode.support)
+        return x[mixed[:n]], y[mixed[:n]], x[mixed[n:]], y[mixed[n:]]
+    mixed = torch.randperm(len(y), generator=rng).to(y.device)
+    mixed = mixed[y[mixed].argsort(stable=True)]  # class by class, within a class at random
+    c, counts = y[mixed], y.bincount(minlength=episode.outputs)
+    rank = torch.arange(len(y), device=y.device) - (counts.cumsum(0) - counts)[c]
+    given = episode.support.y.bincount(minlength=episode.outputs)[c]
+    s, q = mixed[rank < given.clamp(max=shots)], mixed[(rank >= given) & (rank < given + queries)]
+    return x[s], y[s], x[q], y[q]
+
+
+def deal_batches(split: Split, steps: int, rng: torch.Generator) -> Batches:
+    """Deal all samples of a split out to the steps of Reptile's inner loop.
+
+    Args:
+        split: Support and query set; here both are learned from.
+        steps: Steps of the inner loop.
+        rng: Decides the order.
+
+    Returns:
+        For every step as many samples, none of them twice; with fewer samples than steps one a step, in turn.
+    """
+    x, y = torch.cat([split[0], split[2]]), torch.cat([split[1], split[3]])
+    order = torch.randperm(len(y), generator=rng).to(y.device)
+    size = max(1, len(y) // steps)
+    parts = [order[(torch.arange(size, device=y.device) + k * size) % len(y)] for k in range(steps)]
+    return [(x[part], y[part]) for part in parts]

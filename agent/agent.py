@@ -130,6 +130,7 @@ class LifelongAgent:
                 scores=tuple(sorted(scores, key=lambda score: score.ridge_mse)),
                 flops=ledger.flops.get("profile", 0.0),
                 seconds=ledger.seconds.get("profile", 0.0),
+                unprobed=sum(source.score is None for source in bench.known.sources) if probing else 0,
             )
         )
 

@@ -153,6 +153,8 @@ class Arm:
         self._work = Work(steps, strategy.name, name, seed)
         self._scoring, self._score_flops, self._stale = [0.0, 0.0], 0.0, 0
         self._trained: tuple[bool, ...] | None = None
+        self._given = [part for each in self._tasks for part in (each.support.x, each.support.y)]
+        self._versions = [tensor._version for tensor in self._given]
 
     @property
     def units(self) -> int:
@@ -228,6 +230,8 @@ class Arm:
         self.models, self._trained = models, trained
 
     def _check(self, models: tuple[Model, ...]) -> None:
+        if [tensor._version for tensor in self._given] != self._versions:
+            raise self._work.failed(StrategyError, "it changed the task's samples in place; work on a copy")
         if len(models) != len(self._tasks):
             raise self._work.failed(StrategyError, f"it yielded {len(models)} models for {len(self._tasks)} tasks")
         for model, task in zip(models, self._tasks, strict=True):

@@ -69,7 +69,9 @@ class ProbeScore:
         ridge: Leave-one-out accuracy of that regression's largest output; None for regression tasks.
         ncm: Leave-one-out accuracy of the nearest class mean; None where a class has one sample only.
         knn: Leave-one-out accuracy of cosine k-nearest neighbours.
-        reuse: Accuracy of the stored head as it is after matching labels (Hungarian); None without a head.
+        reuse: Accuracy of the best stored head as it is after matching labels (Hungarian); None without a head.
+        samples: Samples that all this was measured on.
+        heads: Stored heads that were asked for `reuse`.
     """
 
     candidate: str
@@ -78,6 +80,8 @@ class ProbeScore:
     knn: float | None
     reuse: float | None = None
     ridge: float | None = None
+    samples: int = 0
+    heads: int = 0
 
     @property
     def closed_form(self) -> float:
@@ -97,6 +101,7 @@ class Profiled(Event):
         scores: One per candidate representation, best first.
         flops: What measuring cost.
         seconds: CPU seconds it took.
+        unprobed: Stored encoders for such inputs that were not measured: there were too many, or the share was spent.
     """
 
     task: int
@@ -106,6 +111,7 @@ class Profiled(Event):
     scores: tuple[ProbeScore, ...]
     flops: float
     seconds: float
+    unprobed: int = 0
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from .selector import Option
 from .strategy import Strategy
 from .workbench import Workbench
 
-# Stored encoders that are probed for a task, the newest first.
+# Stored encoders that are probed for a task.
 MOST_CANDIDATES = 8
 
 
@@ -109,14 +109,17 @@ class Layout:
         )
 
     def _probed(self, view: Task, known: Known, ledger: Ledger) -> Known:
-        """Score what is known for a task, within the share for it: the default, the newest encoders, random features.
+        """Score what is known for a task, within the share for it: the default, some encoders, random features.
 
-        An encoder that was learned together with the task has seen the labels that would be left out: it is not scored.
+        Encoders of models for the very task, which came before, are always among them; then the newest. An encoder that
+        was learned together with the task has seen the labels that would be left out: it is not scored.
         """
         others = [
             s for s in known.sources if self._library.made_at(s.id) not in self.joint or view.index not in self.joint
         ]
-        candidates = [known.fixed[0], *others[:MOST_CANDIDATES], *known.fixed[1:]]
+        own = [s for s in others if any(r.label == view.label is not None for r in s.tasks)]
+        chosen = [*own, *(s for s in others if s not in own)][:MOST_CANDIDATES]
+        candidates = [known.fixed[0], *chosen, *known.fixed[1:]]
         share = self._settings.probe_share * ledger.limit
         with ledger.counting("profile"):
             prices = [price(source, view) for source in candidates]

@@ -66,7 +66,7 @@ class Learning:
         warnings: list[str] = []
         first = Option(choice.strategy, choice.source)
         guard = None
-        judged = bench.task.kind == "classification" and len(bench.held_out or ()) >= FEWEST_TO_CALIBRATE
+        judged = len(bench.held_out or ()) >= FEWEST_TO_CALIBRATE
         if judged and plan.guard not in (None, first):
             guard = yield from self._work([plan.guard], limit, warnings)  # first, for it is cheap
         reserve = guard[1].flops * (len(bench.whole.support) / len(bench.task.support)) ** 3 if guard else 0.0
@@ -77,7 +77,7 @@ class Learning:
         extras: list[Extra] = []
         verdict, gain = "", None
         if guard is not None and bench.held_out is not None:
-            verdict, beaten = _verdict(option, arm, *guard, bench.held_out.y)
+            verdict, beaten = _verdict(option, arm, *guard, bench.held_out.y, task.kind)
             if beaten:
                 extras.append(Extra(_kept(arm), option, arm.flops))
                 option, arm = guard
@@ -225,17 +225,18 @@ def _promised(option: Option, bench: Workbench) -> float | None:
     return None if value is None else value - max(without)
 
 
-def _verdict(option: Option, arm: Arm, guard: Option, bound: Arm, y: Tensor) -> tuple[str, bool]:
+def _verdict(option: Option, arm: Arm, guard: Option, bound: Arm, y: Tensor, kind: str) -> tuple[str, bool]:
     """Compare what was chosen with the guard, sample by sample on the held-out part; in words, and whether it answers.
 
-    The guard is left only for a clear margin: the mean of the paired differences of calibrated log-losses must exceed
-    1.64 of its standard errors (one-sided, 5 %), lest the luckier of two equals be chosen.
+    The guard is left only for a clear margin: the mean of the paired differences of calibrated log-losses (regression:
+    of squared errors) must exceed 1.64 of its standard errors (one-sided, 5 %), lest the luckier of equals be chosen.
     """
-    ours, theirs = (_losses(each.best_outputs[0], y) for each in (arm, bound))
+    ours, theirs = (_losses(each.best_outputs[0], y, kind) for each in (arm, bound))
+    unit = "squared error" if kind == "regression" else "nats"
     gain = theirs - ours
     error = float(gain.std()) / len(gain) ** 0.5
     figures = (
-        f"{float(ours.mean()):.3f} nats on {len(y)} held-out samples against {float(theirs.mean()):.3f} "
+        f"{float(ours.mean()):.3f} {unit} on {len(y)} held-out samples against {float(theirs.mean()):.3f} "
         f"of {guard.strategy} on {guard.source}"
     )
     if float(gain.mean()) > MARGIN * error:
@@ -243,6 +244,8 @@ def _verdict(option: Option, arm: Arm, guard: Option, bound: Arm, y: Tensor) -> 
     return f"{option.strategy} has {figures}, not clearly better: {guard.strategy} answers", True
 
 
-def _losses(outputs: Tensor, y: Tensor) -> Tensor:
-    """Calibrated log-loss of every sample, shape `(n,)`."""
+def _losses(outputs: Tensor, y: Tensor, kind: str) -> Tensor:
+    """Calibrated log-loss (regression: squared error) of every sample, shape `(n,)`."""
+    if kind == "regression":
+        return ((outputs - y) ** 2).mean(dim=1)
     return torch.nn.functional.cross_entropy(outputs / temperature(outputs, y), y, reduction="none")

@@ -115,23 +115,20 @@ def probe(source: Source, task: Task, samples: Samples) -> ProbeScore:
     """
     features = features_of(source.encoder(), samples.x)
     if task.kind == "regression":
-        return ProbeScore(source.id, ridge(features, samples.y).loo_mse, None, None)
+        return ProbeScore(source.id, ridge(features, samples.y).loo_mse, None, None, samples=len(samples))
     y, classes = samples.y, task.outputs
     fit = ridge(features, one_hot(y, classes))
+    agreements = [matched(said, y, classes)[1] for _, _, said in answers(source, task, samples.x, features)]
     return ProbeScore(
         candidate=source.id,
         ridge_mse=fit.loo_mse,
         ncm=ncm_leave_one_out(features, y, classes),
         knn=knn_leave_one_out(features, y, classes),
-        reuse=_reuse(source, task, samples, features),
+        reuse=max(agreements, default=None),
         ridge=float((fit.loo.argmax(dim=1) == y).float().mean()),
+        samples=len(samples),
+        heads=len(agreements),
     )
-
-
-def _reuse(source: Source, task: Task, samples: Samples, features: Tensor) -> float | None:
-    """Accuracy of the best stored head of an encoder, as it is, after matching labels."""
-    said = (said for _, _, said in answers(source, task, samples.x, features))
-    return max((matched(each, samples.y, task.outputs)[1] for each in said), default=None)
 
 
 @torch.no_grad()

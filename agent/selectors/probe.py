@@ -120,11 +120,12 @@ def _recognised(
     """
     reuse = {o: scores[o.source].reuse for o in options if o.strategy == "reuse" and o.source and o.source in scores}
     agreeing = {option: value for option, value in reuse.items() if value is not None}
-    n = len(task.support)
-    if not agreeing or n < FEWEST_TO_RECOGNISE:
+    n = max((scores[str(option.source)].samples for option in agreeing), default=0)
+    if n < FEWEST_TO_RECOGNISE:
         return None
+    asked = sum(scores[str(option.source)].heads for option in agreeing)
     own = {s.id for s in bench.known.representations() for r in s.tasks if r.label == task.label is not None}
-    luck = (1.0 if n < FEW_TO_COMPARE else 0.0) + _luck(len(agreeing))
+    luck = (1.0 if n < FEW_TO_COMPARE else 0.0) + _luck(max(asked, len(agreeing)))
 
     def bar(option: Option) -> float:
         error = _error(agreeing[option], n)
@@ -141,6 +142,7 @@ def _luck(m: int) -> float:
 
 def _error(share: float, n: int) -> float:
     """Standard error of a share of `n` samples."""
+    n = max(n, 1)
     return math.sqrt(max(share * (1 - share), 1 / n) / n)
 
 
@@ -158,8 +160,8 @@ def _trained(
         return first["maml"]
     probed = [(option, scores[option.source]) for option in options if option.source and option.source in scores]
     for option, score in probed:
-        nearly = score.reuse is not None and score.reuse >= bound - 2 * _error(score.reuse, profile.samples)
-        if option.strategy == "distill" and nearly and profile.samples >= FEW_TO_COMPARE:
+        nearly = score.reuse is not None and score.reuse >= bound - 2 * _error(score.reuse, score.samples)
+        if option.strategy == "distill" and nearly and score.samples >= FEW_TO_COMPARE:
             return option
     useless = min(
         (scores[s.id].ridge_mse for s in bench.known.fixed if s.id == "random" and s.id in scores), default=math.inf

@@ -122,9 +122,10 @@ class CosineHead(PrototypeHead):
     SCALE: ClassVar[float] = 10.0  # cosines span 2 in all: without it the softmax could not tell anything apart
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return `10 cos(f, p)`, shape `(n, outputs)`; 0 for features or prototypes of length zero."""
+        """Return `10 cos(f, p)`, shape `(n, outputs)`; what has a prototype of length zero, no sample, is ruled out."""
         unit = nn.functional.normalize
-        return self.SCALE * unit(features, dim=1) @ unit(self.prototypes, dim=1).T
+        cosines = self.SCALE * unit(features, dim=1) @ unit(self.prototypes, dim=1).T
+        return torch.where(torch.gt(torch.abs(self.prototypes).sum(dim=1), 0.0), cosines, -1e9)
 
 
 class Model(nn.Module):

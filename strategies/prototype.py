@@ -148,17 +148,32 @@ def _nearest(features: Tensor, y: Tensor, classes: int, how: Nearest) -> Head:
         found, kept = edited_means(features, y, classes)
     else:
         found = prototypes_of(features, y, classes, how.prototypes)
+    absent = y.bincount(minlength=classes) == 0
     if how.distance == "euclidean":
-        return PrototypeHead(found)
+        return PrototypeHead(set_apart(found, absent))
     if how.distance == "cosine":
-        return CosineHead(found)
+        return CosineHead(torch.where(absent[:, None], 0.0, found))
     # Distances in a fixed metric, without the part all classes share, are linear in the features.
     metric = within_class_metric(features[kept], y[kept], found, how.distance, how.rank)
     head = LinearHead(features.shape[1], classes)
     weight, bias = metric.linear(found)
     head.weight.copy_(weight)
-    head.bias.copy_(bias)
+    head.bias.copy_(torch.where(absent, -1e9, bias))
     return head
+
+
+def set_apart(prototypes: Tensor, absent: Tensor) -> Tensor:
+    """Put the prototypes of classes without a sample (label noise makes such) so far away that they are never nearest.
+
+    Args:
+        prototypes: Shape `(classes, d)`.
+        absent: Which classes have no sample, bool, shape `(classes,)`.
+
+    Returns:
+        Shape `(classes, d)`.
+    """
+    far = 1e3 * (1 + prototypes.abs().max())
+    return torch.where(absent[:, None], far, prototypes)
 
 
 def _left_out(features: Tensor, y: Tensor, classes: int, how: Nearest) -> tuple[Tensor | None, Tensor]:
@@ -182,6 +197,7 @@ def _left_out(features: Tensor, y: Tensor, classes: int, how: Nearest) -> tuple[
 def _prototypes(features: Tensor, y: Tensor, classes: int) -> PrototypeHead:
     """Class means, with the temperature under which leave-one-out distances are calibrated."""
     means, counts = class_means(features, y, classes)
+    present, means = means[counts > 0], set_apart(means, counts == 0)
     head = PrototypeHead(means)
     own = counts[y]
     usable = own > 1
@@ -192,6 +208,6 @@ def _prototypes(features: Tensor, y: Tensor, classes: int) -> PrototypeHead:
         distance[rows, y[usable]] *= (own[usable] / (own[usable] - 1)) ** 2
         head.temperature.fill_(temperature(-distance, y[usable]))
     else:  # one sample per class: the mean distance between prototypes is all there is to go by
-        spread = float(((means - means.mean(dim=0)) ** 2).sum(dim=1).mean())
+        spread = float(((present - present.mean(dim=0)) ** 2).sum(dim=1).mean())
         head.temperature.fill_(max(spread, 1e-6))
     return head

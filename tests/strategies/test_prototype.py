@@ -198,3 +198,19 @@ def test_settings_out_of_range_are_named():
     ]:
         with pytest.raises(RecipeError, match=said):
             Prototype(**settings)
+
+
+@pytest.mark.parametrize("distance", ["euclidean", "cosine", "diagonal"])
+@pytest.mark.parametrize("n", [1, 20])
+def test_a_class_that_no_sample_has_is_never_answered(distance, n):
+    """Label noise can take a class all its samples; around the origin its prototype would be the nearest."""
+    rng = torch.Generator().manual_seed(0)
+    y = torch.tensor([0, 2]).repeat(n)
+    x = torch.randn(2 * n, 2, generator=rng) * 0.1
+    x[:, 0] += y.float() - 1
+    model = learned(Task("t", 0, Samples(x, y), None, (0, 1, 2)), head="nearest-mean", distance=distance)
+    logits = model(torch.randn(200, 2, generator=rng) * 0.3).detach() / model.head.temperature
+    assert set(logits.argmax(dim=1).tolist()) <= {0, 2}
+    assert logits.isfinite().all()
+    assert float(torch.softmax(logits, 1)[:, 1].max()) < 0.2
+    assert float(model.head.temperature) < 1e3

@@ -109,6 +109,23 @@ def losses_of(network: nn.Module, kind: str) -> Losses:
     return Losses(one, summed, measure)
 
 
+def in_channels_last(start: Parameters, splits: Sequence[Split]) -> tuple[dict[str, Tensor], list[Split]]:
+    """Lay filters and images, whatever has four axes, out channels last: the same numbers, but for their last bits.
+
+    Args:
+        start: Parameters, by name.
+        splits: Samples.
+
+    Returns:
+        Both, laid out; what has not four axes is given back as it is.
+    """
+
+    def laid(t: Tensor) -> Tensor:
+        return t.to(memory_format=torch.channels_last) if t.dim() == 4 else t
+
+    return {n: laid(p) for n, p in start.items()}, [(laid(x), y, laid(xq), yq) for x, y, xq, yq in splits]
+
+
 def mean_gradients(
     backend: Backend, losses: Losses, start: Parameters, splits: Sequence[Split], chunk: int, **options: Any
 ) -> Iterator[tuple[int, MetaGradient]]:

@@ -66,6 +66,9 @@ class Maml(Strategy):
             "One episode after the other, or several at once; `auto` goes by the shape of the network: at once "
             "where it is small and has no convolution.",
         )
+        channels_last: bool = setting(
+            False, "Whether filters and images are laid out channels last in meta-training: faster with max-pooling."
+        )
         task_chunk: int = setting(32, "Episodes at once, at most, which bounds memory.", "episodes")
 
         def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from ..agent.known import Meta
 from ..agent.model import Model, state
 from .anil import head_meta_gradient
-from .backend import Backend, losses_of, mean_gradients, mean_reptile_gradients
+from .backend import Backend, in_channels_last, losses_of, mean_gradients, mean_reptile_gradients
 from .episodes import deal_batches
 from .meta_gradient import MetaGradient, Parameters, Split
 from .meta_start import HEAD, SIZE, moments, restore_moments, restored_sizes, spread
@@ -99,6 +99,8 @@ class MetaTraining:
     ) -> Iterator[tuple[int, MetaGradient]]:
         """Meta-gradients of splits of the same shapes: how many, and the mean over them."""
         s = self._settings
+        if s.channels_last:
+            start, splits = in_channels_last(start, splits)
         if s.order == "reptile":
             dealt = [deal_batches(split, s.inner_steps, rng) for split in splits]
             yield from mean_reptile_gradients(self._backend, self._losses, start, dealt, s.task_chunk, s.inner_lr)

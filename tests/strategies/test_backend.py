@@ -5,7 +5,15 @@ from torch import nn
 from evermap.agent.encoder import Encoder, build_encoder
 from evermap.agent.model import LinearHead, Model
 from evermap.errors import RecipeError
-from evermap.strategies.backend import SMALL, choose, losses_of, mean_gradients, mean_reptile_gradients, settled
+from evermap.strategies.backend import (
+    SMALL,
+    choose,
+    in_channels_last,
+    losses_of,
+    mean_gradients,
+    mean_reptile_gradients,
+    settled,
+)
 
 
 class Residual(Encoder):
@@ -83,6 +91,29 @@ def test_all_backends_and_chunks_give_the_same_numbers(kind):
             passes, found = mean(mean_gradients(backend, losses, start, splits, chunk, **options), 5)
             assert passes == expected
             assert max(float((found[n] - reference[n]).abs().max()) for n in start) < 1e-12
+
+
+def test_channels_last_changes_the_layout_alone():
+    net = model("conv4", (2, 8, 8), filters=16).double()
+    start = {n: p.detach() for n, p in net.named_parameters()}
+    rng = torch.Generator().manual_seed(2)
+    x = torch.randn(6, 2, 8, 8, generator=rng, dtype=torch.float64)
+    splits = [(x[:3], torch.zeros(3, dtype=torch.int64), x[3:], torch.zeros(3, dtype=torch.int64))]
+    laid, images = in_channels_last(start, splits)
+    assert laid["encoder.layers.4.weight"].is_contiguous(memory_format=torch.channels_last)
+    assert not laid["encoder.layers.4.weight"].is_contiguous()
+    assert images[0][0].is_contiguous(memory_format=torch.channels_last)
+    assert all(torch.equal(laid[n], p) for n, p in start.items())
+    losses = losses_of(net, "regression")
+    options = {"steps": 2, "lr": 0.01, "order": "second"}
+    y = torch.randn(3, 1, generator=rng, dtype=torch.float64)
+    (one,), (other,) = (
+        list(mean_gradients("loop", losses, p, [(s[0], y, s[2], y) for s in given], 1, **options))
+        for p, given in ((start, splits), (laid, images))
+    )
+    largest = max(float(g.abs().max()) for g in one[1].start.values())
+    assert max(float((one[1].start[n] - other[1].start[n]).abs().max()) for n in start) < 1e-10 * largest
+    assert largest > 1e-3
 
 
 @pytest.mark.parametrize("kind", ["classification", "regression"])

@@ -18,7 +18,7 @@ from .moments import Linear, Moments, lda, nearest_mean, ridge_from
 
 # Up to so many samples per class (on average) the nearest mean answers, then LDA, and above the second border ridge
 # (docs/answering.md has the measurements).
-FEW, MANY = 5, 30
+FEW, MANY = 2, 30
 # Samples that are encoded at once.
 CHUNK = 1024
 

@@ -82,6 +82,7 @@ def test_every_default_is_written_out_and_none_left_out(tmp_path: Path) -> None:
         'selector = "probe"',
         "held_out = 0.2",
         "anchor_features = 512",
+        "gate = true",
         "scratch = 1.0",
         "probe = 0.1",
         "test_share = 0.3",

@@ -125,7 +125,7 @@ class CosineHead(PrototypeHead):
         """Return `10 cos(f, p)`, shape `(n, outputs)`; what has a prototype of length zero, no sample, is ruled out."""
         unit = nn.functional.normalize
         cosines = self.SCALE * unit(features, dim=1) @ unit(self.prototypes, dim=1).T
-        return torch.where(torch.gt(torch.abs(self.prototypes).sum(dim=1), 0.0), cosines, -1e9)
+        return torch.where(torch.gt(torch.abs(self.prototypes).sum(dim=1), 0.0), cosines, -2 * self.SCALE)
 
 
 class Model(nn.Module):

@@ -188,8 +188,12 @@ def shrunk_covariance(moments: Moments) -> Tensor:
     covariance = moments.within / moments.total
     shrinkage = ledoit_wolf(covariance, moments.total, moments.within_fourth)
     mu = covariance.diagonal().mean().clamp_min(1e-12)
-    shrunk = (1 - shrinkage) * covariance
-    shrunk.diagonal().add_(shrinkage * mu + 1e-6 * mu)
+    shrunk, ridge = (1 - shrinkage) * covariance, 1e-6 * mu
+    shrunk.diagonal().add_(shrinkage * mu + ridge)
+    # Sums of squares lose digits where all samples lie far from the origin: rounding may outweigh what was added.
+    while int(torch.linalg.cholesky_ex(shrunk).info):
+        ridge = 10 * ridge
+        shrunk.diagonal().add_(ridge)
     return shrunk
 
 

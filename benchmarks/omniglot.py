@@ -241,8 +241,8 @@ class Maml:
             total = {n: torch.zeros_like(p) for n, p in start.items()}
             for _ in range(self.tasks):
                 split = self._episode(images, self.trained_shots, self.queries, self.shift, rng)
-                _, gradient = meta_gradient(loss, start, split, steps=self.inner_steps, lr=self.inner_lr)
-                for n, g in gradient.items():
+                found = meta_gradient(loss, start, split, steps=self.inner_steps, lr=self.inner_lr)
+                for n, g in found.start.items():
                     total[n] += g / self.tasks
             for n, p in start.items():
                 p.grad = total[n].clamp_(-self.clamp, self.clamp)

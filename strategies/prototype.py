@@ -149,30 +149,37 @@ def _nearest(features: Tensor, y: Tensor, classes: int, how: Nearest) -> Head:
     else:
         found = prototypes_of(features, y, classes, how.prototypes)
     absent = y.bincount(minlength=classes) == 0
-    if how.distance == "euclidean":
-        return PrototypeHead(set_apart(found, absent))
     if how.distance == "cosine":
         return CosineHead(torch.where(absent[:, None], 0.0, found))
+    found = set_apart(found, absent, features)
+    if how.distance == "euclidean":
+        return PrototypeHead(found)
     # Distances in a fixed metric, without the part all classes share, are linear in the features.
     metric = within_class_metric(features[kept], y[kept], found, how.distance, how.rank)
     head = LinearHead(features.shape[1], classes)
     weight, bias = metric.linear(found)
     head.weight.copy_(weight)
-    head.bias.copy_(torch.where(absent, -1e9, bias))
+    head.bias.copy_(bias)
     return head
 
 
-def set_apart(prototypes: Tensor, absent: Tensor) -> Tensor:
-    """Put the prototypes of classes without a sample (label noise makes such) so far away that they are never nearest.
+def set_apart(prototypes: Tensor, absent: Tensor, features: Tensor) -> Tensor:
+    """Put the prototypes of classes without a sample (label noise makes such) where they are never nearest.
+
+    Four times as far from the mean as the farthest sample: another prototype is nearer to everything that lies no
+    farther out than the samples, and losses stay finite.
 
     Args:
         prototypes: Shape `(classes, d)`.
         absent: Which classes have no sample, bool, shape `(classes,)`.
+        features: The samples' features, shape `(n, d)`.
 
     Returns:
         Shape `(classes, d)`.
     """
-    far = 1e3 * (1 + prototypes.abs().max())
+    centre = features.mean(dim=0)
+    radius = (features - centre).norm(dim=1).max().clamp_min(1e-3)
+    far = centre + 4 * radius / features.shape[1] ** 0.5
     return torch.where(absent[:, None], far, prototypes)
 
 
@@ -197,7 +204,7 @@ def _left_out(features: Tensor, y: Tensor, classes: int, how: Nearest) -> tuple[
 def _prototypes(features: Tensor, y: Tensor, classes: int) -> PrototypeHead:
     """Class means, with the temperature under which leave-one-out distances are calibrated."""
     means, counts = class_means(features, y, classes)
-    present, means = means[counts > 0], set_apart(means, counts == 0)
+    present, means = means[counts > 0], set_apart(means, counts == 0, features)
     head = PrototypeHead(means)
     own = counts[y]
     usable = own > 1

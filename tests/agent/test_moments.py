@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,16 @@ from sklearn.covariance import ledoit_wolf_shrinkage
 from sklearn.linear_model import Ridge
 
 from evermap.agent import closed_form
-from evermap.agent.moments import PENALTIES, Moments, lda, ledoit_wolf, nearest_mean, ridge_from, second_moment
+from evermap.agent.moments import (
+    PENALTIES,
+    Moments,
+    lda,
+    ledoit_wolf,
+    nearest_mean,
+    ridge_from,
+    second_moment,
+    shrunk_covariance,
+)
 
 CLASSIFIERS = [nearest_mean, lda, ridge_from]
 
@@ -191,3 +201,12 @@ def test_second_moments_are_those_of_a_loop_in_double_precision(offset):
     scatter = second_moment(features, torch.arange(300) % 3, 4) - len(features) * torch.outer(mean, mean)
     centred = features.double() - mean
     assert torch.allclose(scatter, centred.T @ centred, rtol=1e-5, atol=1e-2)
+
+
+def test_a_covariance_that_rounding_spoils_is_mended():
+    rng = torch.Generator().manual_seed(0)
+    x = 1e3 + 1e-2 * torch.randn(24, 60, generator=rng)  # the variance is far below what float32 keeps of the squares
+    moments = Moments.of(x, torch.arange(24) % 2, 2)
+    spoiled = replace(moments, second=moments.second - 1e-3 * torch.eye(60, dtype=torch.float64))
+    for each in (moments, spoiled):
+        assert torch.linalg.cholesky_ex(shrunk_covariance(each)).info == 0

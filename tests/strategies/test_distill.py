@@ -243,7 +243,7 @@ def test_narrowed():
     assert narrowed({"name": "mlp", "settings": {}}, 0.5)["settings"]["hidden"] == (128, 64)
     assert narrowed(MLP, 0.01)["settings"]["hidden"] == (1,)
     conv = narrowed({"name": "conv4", "settings": {"filters": 32, "groups": 8}}, 0.3)
-    assert conv["settings"] == {"filters": 8, "norm": "group", "groups": 8}
+    assert conv["settings"] == {"filters": 8, "down": "pool", "norm": "group", "groups": 8}
     assert narrowed({"name": "raw", "settings": {}}, 0.5) is None
     assert narrowed(MLP, 1.0) == {"name": "mlp", "settings": {"hidden": (8,)}}
 

@@ -209,7 +209,7 @@ def test_a_class_that_no_sample_has_is_never_answered(distance, n):
     x = torch.randn(2 * n, 2, generator=rng) * 0.1
     x[:, 0] += y.float() - 1
     model = learned(Task("t", 0, Samples(x, y), None, (0, 1, 2)), head="nearest-mean", distance=distance)
-    logits = model(torch.randn(200, 2, generator=rng) * 0.3).detach() / model.head.temperature
+    logits = model(torch.rand(200, 2, generator=rng) * 2 - 1).detach() / model.head.temperature
     assert set(logits.argmax(dim=1).tolist()) <= {0, 2}
     assert logits.isfinite().all()
     assert float(torch.softmax(logits, 1)[:, 1].max()) < 0.2

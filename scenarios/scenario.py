@@ -17,8 +17,8 @@ from .. import registry
 from ..errors import RecipeError, UnknownName, UserError
 from ..streams.layouts import check_setting
 from ..streams.plan import plan
-from ..streams.source import make_source
 from ..streams.spec import Count, Share, Spec, StreamSpec, TomlValue
+from ..streams.supply import sizes_of
 from .explain import explain
 from .override import WHERE, override
 
@@ -203,7 +203,7 @@ def _checked(data: dict[str, Any], where: str, data_root: Path | None, check_nam
         raise RecipeError(where, "budget.consolidate", found, "probe and consolidate together must be below 1")
     if check_names:
         _check_names(scenario, where)
-        sizes = make_source(scenario.stream.source, scenario.stream.source_settings, where).sizes(data_root)
+        sizes = sizes_of(scenario.stream, where, data_root)
         if sizes is not None:
             plan(scenario.stream, scenario.seed, sizes, where)
     return scenario

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,12 +30,20 @@ class Sizes:
         input_shape: Shape of one input.
         test: Test samples of every class where the source brings its own split, else None.
         kind: As in `SourceData`.
+        families: As in `SourceData`.
+        outputs: Regression: targets of every sample, where every "class" is a function; 0 for classification.
+        ids: As in `SourceData`.
+        members: Where several sources stand side by side: name and sizes of each, in the order of their classes.
     """
 
     samples: tuple[int, ...]
     input_shape: tuple[int, ...]
     test: tuple[int, ...] | None = None
     kind: str = "image"
+    families: tuple[int, ...] = ()
+    outputs: int = 0
+    ids: tuple[int, ...] = ()
+    members: tuple[tuple[str, Sizes], ...] = ()
 
     def split(self, test_share: float) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Count what there is to learn from, and to be tested on.
@@ -45,6 +54,9 @@ class Sizes:
         Returns:
             Training samples and test samples of every class. A class of two samples or more has at least one of each.
         """
+        if self.members:
+            train, kept = zip(*(member.split(test_share) for _, member in self.members), strict=True)
+            return tuple(itertools.chain(*train)), tuple(itertools.chain(*kept))
         if self.test is not None:
             return self.samples, self.test
         test = tuple(max(min(round(test_share * n), n - 1), min(1, n - 1), 0) for n in self.samples)
@@ -61,6 +73,11 @@ class SourceData:
         classes: Readable name of every class.
         kind: What the inputs are ("image"; decides which transforms and which stem fit).
         parts: Indices of the training and of the test samples where the source brings its own split, else None.
+        families: Number of classes of every family (an alphabet, a domain), in the order of the classes; empty where
+            the classes have none.
+        ids: Global class id of every class, where classes of several families are one and the same (a class that
+            another experience of a benchmark shows differently); empty where every class is its own.
+        targets: Regression: what is to be predicted, float32, shape `(n, outputs)`; a "class" is then a function.
     """
 
     x: Tensor
@@ -68,6 +85,25 @@ class SourceData:
     classes: tuple[str, ...]
     kind: str = "image"
     parts: tuple[Tensor, Tensor] | None = None
+    families: tuple[int, ...] = ()
+    ids: tuple[int, ...] = ()
+    targets: Tensor | None = None
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input."""
+        return tuple(self.x.shape[1:])
+
+    def take(self, index: Tensor) -> Tensor:
+        """Get some of the inputs.
+
+        Args:
+            index: Positions, int64, shape `(m,)`.
+
+        Returns:
+            Inputs, shape `(m, *input_shape)`, copied.
+        """
+        return self.x[index]
 
     @property
     def sizes(self) -> Sizes:
@@ -76,16 +112,16 @@ class SourceData:
         def count(y: Tensor) -> tuple[int, ...]:
             return tuple(int(n) for n in y.bincount(minlength=len(self.classes)))
 
-        shape = tuple(self.x.shape[1:])
+        shape, outputs = self.input_shape, 0 if self.targets is None else int(self.targets.shape[1])
         if self.parts is None:
-            return Sizes(count(self.y), shape, None, self.kind)
+            return Sizes(count(self.y), shape, None, self.kind, self.families, outputs, self.ids)
         train, test = self.parts
-        return Sizes(count(self.y[train]), shape, count(self.y[test]), self.kind)
+        return Sizes(count(self.y[train]), shape, count(self.y[test]), self.kind, self.families, outputs, self.ids)
 
     def sha256(self) -> str:
         """Hash inputs, classes and split, for a run's record."""
-        digest = hashlib.sha256(repr((tuple(self.x.shape), self.classes, self.kind)).encode())
-        for tensor in (self.x, self.y, *(self.parts or ())):
+        digest = hashlib.sha256(repr((tuple(self.x.shape), self.classes, self.kind, *self.ids)).encode())
+        for tensor in (self.x, self.y, *(self.parts or ()), *(() if self.targets is None else (self.targets,))):
             digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
 

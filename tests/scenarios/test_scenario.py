@@ -46,7 +46,7 @@ def test_every_scenario_of_the_library_says_what_it_is_for_and_can_be_built(name
         assert len(stream.test(concept.index).y) >= 50
 
 
-def test_the_library_has_all_three_settings() -> None:
+def test_the_library_has_all_settings() -> None:
     settings = {load_scenario(name).stream.setting for name in library()}
     assert settings == set(Setting)
 
@@ -194,9 +194,9 @@ WRONG = [
     ("agent.sharing=inplace", "agent.sharing: found 'inplace'; input should be 'versions' or 'in-place' (did you mean"),
     (
         "stream.layout=spilt",
-        "stream.layout: found 'spilt'; valid are split, rotations, permutations, few-shot, tasks (d",
+        "stream.layout: found 'spilt'; valid are split, rotations, permutations, few-shot, families",
     ),
-    ("stream.setting=online", "stream.setting: found 'online'; input should be 'task-incremental'"),
+    ("stream.setting=offline", "stream.setting: found 'offline'; input should be 'task-incremental'"),
     ("seed=1.5", "seed: found 1.5; input should be a valid integer"),
     ("seed='1'", "seed: found '1'; input should be a valid integer"),
     ("seed=true", "seed: found True; input should be a valid integer"),

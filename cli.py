@@ -45,6 +45,13 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class Sized(StrEnum):
+    """Sizes of a scenario."""
+
+    default = "default"
+    short = "short"
+
+
 class Kind(StrEnum):
     """What can be listed."""
 
@@ -61,6 +68,7 @@ Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", metavar="FILE", help="A Python file with strategies of your own; may be repeated."),
 ]
+Size = Annotated[Sized, typer.Option(help="The recipe as it is, or with the changes of its table [short].")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else.")]
 Debug = Annotated[bool, typer.Option("--debug", envvar="EVERMAP_DEBUG", help="Show the traceback of every error.")]
 
@@ -102,6 +110,7 @@ def run(
         Path | None, typer.Option(metavar="DIR", help="The new folder of the record.", show_default="runs/<id>")
     ] = None,
     device: Annotated[Device, typer.Option(help="Where networks learn.")] = Device.auto,
+    size: Size = Sized.default,
     sets: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="PATH=VALUE", help="Change a field of the recipe; may be repeated."),
@@ -121,7 +130,7 @@ def run(
         overrides.append(f"seed={seed}")
     if device is not Device.auto:
         overrides.append(f"device={device.value}")
-    recipe = load_scenario(scenario, overrides)
+    recipe = load_scenario(scenario, overrides, size=size.value)
     raise typer.Exit(_play(recipe, out, plugin or (), as_json))
 
 
@@ -160,12 +169,16 @@ def list_(
 @app.command(context_settings=_HELP)
 def show(
     name: Annotated[str, typer.Argument(help="A scenario, strategy, selector, encoder or source.")],
+    size: Size = Sized.default,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw samples of every task of a scenario: .png, .svg or .pdf.")
+    ] = None,
     plugin: Plugins = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Show what a scenario holds, or what a strategy, selector, encoder or source does and how it is set."""
-    from .errors import UnknownName
+    from .errors import UnknownName, UserError
     from .registry import GROUPS, registered
     from .reports.catalog import show_page, shown
     from .scenarios.scenario import library, load_scenario
@@ -178,11 +191,14 @@ def show(
         raise UnknownName("scenario, strategy, selector, encoder or source", name, set(known))
     console = _stdout()
     if is_scenario:
-        from .reports.recipe import scenario_page
-
-        pages.insert(0, _scenario_data(load_scenario(name), name))
+        recipe = load_scenario(name, size=size.value)
+        pages.insert(0, _scenario_page(recipe, name, figure))
         if not as_json:
+            from .reports.recipe import scenario_page
+
             console.print(scenario_page(pages[0]))
+    elif figure is not None:
+        raise UserError(f"--figure {figure}: only scenarios have samples, and {name!r} is none.")
     if as_json:
         _json(pages)
         return
@@ -191,6 +207,29 @@ def show(
             console.print()
         if page["kind"] != "scenario":
             console.print(show_page(page))
+
+
+@app.command(context_settings=_HELP)
+def validate(
+    scenario: Annotated[str, typer.Argument(help="A scenario's name or a TOML file.")],
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Check a scenario without learning anything: its fields, sizes, data and agent, in every size it has."""
+    import torch
+
+    from .scenarios.outline import validate as check
+
+    torch.set_num_threads(1)
+    _load_plugins(plugin)
+    found = check(scenario)
+    if as_json:
+        _json(found)
+        return
+    for size, each in found["sizes"].items():
+        what = f"{each['tasks']} tasks, {each['concepts']} test sets, recipe {each['recipe_sha256'][:12]}"
+        typer.echo(f"{scenario}: valid ({size}: {what}, data {each['data_sha256'][:12]})")
 
 
 @app.command(context_settings=_HELP)
@@ -284,36 +323,22 @@ def _overview(summary: dict[str, Any], page: Path) -> None:
     sys.stdout.write(f"{page}\n")
 
 
-def _scenario_data(recipe: Scenario, name: str) -> dict[str, Any]:
-    """Describe a scenario with every task of its stream, as far as this is known without loading data."""
-    from .streams.plan import plan
-    from .streams.source import make_source
+def _scenario_page(recipe: Scenario, name: str, figure: Path | None) -> dict[str, Any]:
+    """Describe a scenario with every task of its stream and what a run will take; draw its samples if asked to."""
+    import torch
 
-    sizes = make_source(recipe.stream.source, recipe.stream.source_settings, name).sizes(None)
-    tasks = None
-    if sizes is not None:
-        tasks = []
-        seen: set[int] = set()
-        for each in plan(recipe.stream, recipe.seed, sizes, name):
-            changed = each.transforms.model_dump(exclude_defaults=True).items()
-            special = [f"{change} {value}" for change, value in changed]
-            special += [f"label noise {each.label_noise:g}"] if each.label_noise else []
-            special += ["returns"] if each.concept in seen else []
-            special += [f"phase {each.phase}"] if each.phase else []
-            seen.add(each.concept)
-            tasks.append(
-                {
-                    "name": each.name,
-                    "concept": each.concept,
-                    "classes": list(each.classes),
-                    "samples": sum(each.support),
-                    "query": each.query * len(each.drawn),
-                    "special": special,
-                }
-            )
-    words = {field: getattr(recipe, field) for field in ("name", "description", "shows", "expected")}
-    origin = "a file" if name.endswith(".toml") else "evermap"
-    return {"kind": "scenario", "origin": origin, **words, "tasks": tasks, "recipe": recipe.model_dump(mode="json")}
+    from .scenarios.outline import measured, outline
+
+    torch.set_num_threads(1)
+    page = outline(recipe, name)
+    page["estimate"] = measured(recipe)
+    if figure is not None:
+        from .scenarios.sample_sheet import sample_sheet
+        from .streams.stream import build_stream
+
+        count = sample_sheet(build_stream(recipe.stream, recipe.seed), figure)
+        page["figure"] = {"path": str(figure), "tasks": count}
+    return page
 
 
 def _load_plugins(files: Iterable[Path] | None) -> None:

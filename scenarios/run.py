@@ -63,6 +63,20 @@ def make_agent(scenario: Scenario, store: KnowledgeStore) -> LifelongAgent:
     return LifelongAgent(store, *_parts(scenario))
 
 
+def check_agent(scenario: Scenario, stream: Stream) -> None:
+    """Check that the agent of a recipe can be made, and that its networks take the stream's inputs.
+
+    Args:
+        scenario: The recipe.
+        stream: Its stream.
+
+    Raises:
+        UserError: If it cannot; says which setting is in the way.
+    """
+    with KnowledgeStore.in_memory() as store:
+        LifelongAgent(store, *_parts(scenario)).budget(stream.task(0))
+
+
 def _parts(scenario: Scenario) -> tuple[Mapping[str, Strategy], Selector, AgentSettings]:
     """Make what an agent is made of, so that what cannot be made is found before a store is opened."""
     spec, budget = scenario.agent, scenario.budget

@@ -20,9 +20,11 @@ from ..streams.plan import plan
 from ..streams.spec import Count, Share, Spec, StreamSpec, TomlValue
 from ..streams.supply import sizes_of
 from .explain import explain
-from .override import WHERE, override
+from .override import WHERE, changed, override
 
 LIBRARY = Path(__file__).parent / "library"
+# Table of a recipe with the changes that make its short size.
+SHORT = "short"
 
 
 class AgentSpec(Spec):
@@ -97,7 +99,11 @@ class Scenario(Spec):
 
 
 def load_scenario(
-    name_or_path: str | Path, overrides: Sequence[str] = (), data_root: Path | None = None, check_names: bool = True
+    name_or_path: str | Path,
+    overrides: Sequence[str] = (),
+    data_root: Path | None = None,
+    check_names: bool = True,
+    size: str = "default",
 ) -> Scenario:
     """Read a recipe, change what is to be changed, and check it as far as that is possible without loading data.
 
@@ -107,6 +113,8 @@ def load_scenario(
         data_root: Folder that holds the user's data sets; None where none was given.
         check_names: Whether selectors, encoders, strategies and sources must be registered, and sizes must fit; False
             reads the recipe of a record whose plug-ins are not here.
+        size: "default", or "short" for the recipe with the changes of its table `[short]`; its name then ends in
+            "-short". What `overrides` says comes after them.
 
     Returns:
         The recipe.
@@ -120,10 +128,42 @@ def load_scenario(
     data = _read(path)
     data.setdefault("name", path.stem)
     where = str(name_or_path)
+    shortened = _short(data, size, where)
     scenario = _checked(data, where, data_root, check_names)
+    if shortened is not None:
+        data = shortened
+        scenario = _checked(data, f"{where} [short]", data_root, check_names)
     if overrides:
         scenario = _checked(override(data, overrides), WHERE, data_root, check_names)
     return scenario
+
+
+def _short(data: dict[str, Any], size: str, where: str) -> dict[str, Any] | None:
+    """Take the table `[short]` out of a recipe.
+
+    Args:
+        data: The recipe as read; the table is removed from it.
+        size: "default" or "short".
+        where: The file.
+
+    Returns:
+        The recipe with the changes of that table; None where the default size is wanted.
+    """
+    changes = data.pop(SHORT, None)
+    if changes is not None and not isinstance(changes, dict):
+        raise RecipeError(where, SHORT, changes, 'a table of changes is needed, as in "stream.tasks" = 3')
+    if size == "default":
+        return None
+    if size != SHORT:
+        raise UserError(f"--size {size}: valid are default and {SHORT}.")
+    if changes is None:
+        raise RecipeError(where, SHORT, None, f"this recipe has no table [{SHORT}] that says what its short size is")
+    return {**changed(data, changes, f"{where} [{SHORT}]"), "name": f"{data['name']}-{SHORT}"}
+
+
+def has_short(name_or_path: str | Path) -> bool:
+    """Tell whether a recipe has a short size."""
+    return SHORT in _read(_find(name_or_path))
 
 
 def library() -> dict[str, str]:

@@ -15,7 +15,7 @@ from .order import MEASURED, measured_order
 from .plan import TaskPlan, plan
 from .seeds import generator
 from .setting import Setting
-from .source import SourceData
+from .source import Sizes, SourceData
 from .spec import AnyStreamSpec
 from .supply import Supply, make_sources, used_sources
 from .task import Samples, Task
@@ -141,6 +141,11 @@ class Stream:
     def data_hash(self) -> str:
         """SHA-256 of the source's samples."""
         return self._supply.sha256()
+
+    @property
+    def sizes(self) -> Sizes:
+        """How much the stream can draw from."""
+        return self._supply.sizes
 
     @property
     def class_names(self) -> tuple[str, ...]:

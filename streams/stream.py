@@ -149,7 +149,7 @@ class Stream:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Readable name of every class of the source, as tasks' global class ids number them."""
+        """Readable name of every class that the stream can draw; a plan's `drawn` numbers them."""
         return self._supply.class_names
 
     def similarity(self) -> Similarity:

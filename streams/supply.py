@@ -47,7 +47,7 @@ def make_sources(spec: AnyStreamSpec, where: str) -> dict[str, Source]:
         The sources by the names that the recipe has for them.
 
     Raises:
-        RecipeError: If there is no such source, or a setting of one is wrong.
+        RecipeError: If there is no such source, a setting of one is wrong, or one stands under two names.
     """
     made: dict[str, Source] = {}
     for name in used_sources(spec):
@@ -58,6 +58,9 @@ def make_sources(spec: AnyStreamSpec, where: str) -> dict[str, Source]:
             made[name] = make_source(name, spec.source_settings, where)
         else:
             made[name] = make_source(name, {}, where, _field(spec, name))
+        twin = next((other for other, source in made.items() if other != name and source == made[name]), None)
+        if twin is not None:  # their splits would differ, and training images of one be test images of the other
+            raise RecipeError(where, _field(spec, name), name, f"it holds the same as {twin!r}: use one name for both")
     return made
 
 

@@ -130,6 +130,14 @@ def test_sources_that_do_not_go_together_are_refused(fields: dict[str, object], 
     assert said in str(error.value)
 
 
+def test_one_source_under_two_names_is_refused() -> None:
+    """Its split would be drawn twice: training images under one name would be test images under the other."""
+    sources = {name: {"source": "glyphs", "settings": {"seed": 3}} for name in ("runes", "signs")}
+    tasks = [{"name": "a", "source": "runes"}, {"name": "b", "source": "signs"}]
+    with pytest.raises(RecipeError, match=r"stream\.tasks\.1\.source: found 'signs'; it holds the same as 'runes'"):
+        build_stream(stream_spec(layout="tasks", sources=sources, tasks=tasks), 0)
+
+
 def test_what_is_no_image_keeps_its_shape() -> None:
     spec = stream_spec(layout="split", shape=[3])
     with pytest.raises(RecipeError, match=r"stream\.shape: found \[3\]; the inputs have shape \[2\]"):

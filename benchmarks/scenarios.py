@@ -3,9 +3,9 @@
     python benchmarks/scenarios.py --size short --seeds 3 --cells scenarios.jsonl --page docs/scenarios.md
 
 A finished cell (scenario, size, agent, seed) is a line of the file `--cells`: a second call goes on where the first one
-stopped, and makes a cell again whose recipe has changed. Scenarios whose source is not registered or whose data are not
-there are left out, and the page says so. `--figure` draws samples of every stream. Accuracy is that of the last row,
-averaged over the matrix's columns; R² for regression.
+stopped, and makes a cell again whose recipe has changed. Scenarios whose data are not below EVERMAP_DATA are left out,
+and the page says so. `--figure` draws samples of every stream. Accuracy is that of the last row, averaged over the
+matrix's columns; R² for regression.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+# Where published data sets are.
+DATA = Path(os.environ["EVERMAP_DATA"]) if os.environ.get("EVERMAP_DATA") else None
 AGENTS = ("fixed:scratch", "fixed:finetune", "fixed:prototype")
 START, END = "<!-- table -->", "<!-- end of table -->"
 
@@ -33,10 +35,10 @@ def cell(job: tuple[str, str, str, int]) -> dict[str, Any]:
     from evermap.scenarios.scenario import load_scenario, recipe_hash
 
     torch.set_num_threads(1)
-    scenario = load_scenario(name, [f"agent.selector={agent}", f"seed={seed}"], size=size)
+    scenario = load_scenario(name, [f"agent.selector={agent}", f"seed={seed}"], DATA, size=size)
     began, values = time.process_time(), (float("nan"),)
     with tempfile.TemporaryDirectory() as folder:
-        for event in run(scenario, Path(folder)):
+        for event in run(scenario, Path(folder), data_root=DATA):
             body = event.to_json()
             if body["event"] == "Evaluated":
                 values = body["values"]
@@ -60,14 +62,14 @@ def wanted(names: list[str], size: str, seeds: int) -> tuple[dict[tuple[str, str
     cells, left_out = {}, {}
     for name in names:
         try:
-            scenario = load_scenario(name, size=size)
-            build_stream(scenario.stream, scenario.seed)
+            scenario = load_scenario(name, data_root=DATA, size=size)
+            build_stream(scenario.stream, scenario.seed, DATA)
         except UserError as error:
             left_out[name] = str(error)
             continue
         for agent in AGENTS:
             for seed in range(seeds):
-                changed = load_scenario(name, [f"agent.selector={agent}", f"seed={seed}"], size=size)
+                changed = load_scenario(name, [f"agent.selector={agent}", f"seed={seed}"], DATA, size=size)
                 cells[name, agent, seed] = recipe_hash(changed)
     return cells, left_out
 
@@ -91,8 +93,8 @@ def table(cells: dict[tuple[str, str, int], str], done: dict[tuple[str, str, int
         "| --- | --- | ---: | --- |" + " ---: |" * 3 + " --- |",
     ]
     for name in dict.fromkeys(each[0] for each in cells):
-        scenario = load_scenario(name, size=size)
-        stream = build_stream(scenario.stream, scenario.seed)
+        scenario = load_scenario(name, data_root=DATA, size=size)
+        stream = build_stream(scenario.stream, scenario.seed, DATA)
         measured = [[done[c]["accuracy"] for c in cells if c[:2] == (name, agent) and c in done] for agent in AGENTS]
         means = [statistics.fmean(values) if values else float("-inf") for values in measured]
         texts = []
@@ -118,8 +120,8 @@ def figure(names: list[str], size: str, path: Path) -> None:
 
     rows = []
     for name in names:
-        scenario = load_scenario(name, size=size)
-        stream = build_stream(scenario.stream, scenario.seed)
+        scenario = load_scenario(name, data_root=DATA, size=size)
+        stream = build_stream(scenario.stream, scenario.seed, DATA)
         if stream.kind == "image":
             picked = sorted({round(k * (len(stream) - 1) / 4) for k in range(5)})
             rows.append((name, [strip(stream.task(i)) for i in picked]))

@@ -119,7 +119,7 @@ def _decide(
         task, field = written[index]
         at = Place(where, field)
         base = made.get(task.returns or "")
-        named = base or (made.get(task.classes) if isinstance(task.classes, str) else None)
+        named = base or (made.get(task.classes) if isinstance(task.classes, str) and task.classes != "all" else None)
         whose = task.source or (named.source if named else spec.source)
         pool = pool_of(whose, only, sizes, at)
         check_task(task, made, pool, spec.setting, at)

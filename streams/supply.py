@@ -34,7 +34,7 @@ def _brings_data(task: TaskSpec, spec: TasksSpec) -> bool:
     """Tell whether a task says itself where its data come from: it does not where it follows an earlier one."""
     if task.returns is not None or task.source is not None:
         return task.returns is None
-    return task.classes not in {name for each in spec.tasks for name in names_of(each)}
+    return task.classes == "all" or task.classes not in {name for each in spec.tasks for name in names_of(each)}
 
 
 def make_sources(spec: AnyStreamSpec, where: str) -> dict[str, Source]:

@@ -215,3 +215,11 @@ def test_bytes_become_grey_levels_in_the_shape_of_the_stream() -> None:
     for i in range(2):
         torch.testing.assert_close(made[0].task(i).support.x, made[1].task(i).support.x)
         assert made[0].task(i).support.x.dtype == torch.float32
+
+
+def test_a_task_that_is_called_all_is_not_what_all_classes_means() -> None:
+    tasks = [{"name": "all", "classes": "all", "source": "letters"}, {"name": "digits", "classes": "all"}]
+    stream = mixed(tasks=tasks)
+    assert stream.task(1).classes == tuple(range(10, 20))  # behind the letters
+    alone = build_stream(stream_spec(layout="tasks", tasks=[{"name": "all", "classes": "all"}]), 0)
+    assert alone.task(0).classes == tuple(range(10))

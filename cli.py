@@ -49,6 +49,13 @@ class Device(StrEnum):
     cuda = "cuda"
 
 
+class Sized(StrEnum):
+    """Sizes of a scenario."""
+
+    default = "default"
+    short = "short"
+
+
 class Kind(StrEnum):
     """What can be listed."""
 
@@ -65,6 +72,7 @@ Plugins = Annotated[
     list[Path] | None,
     typer.Option("--plugin", metavar="FILE", help="A Python file with strategies of your own; may be repeated."),
 ]
+Size = Annotated[Sized, typer.Option(help="The recipe as it is, or with the changes of its table [short].")]
 DataRoot = Annotated[
     Path | None,
     typer.Option("--data-root", metavar="DIR", envvar="EVERMAP_DATA", help="The folder that holds your data sets."),
@@ -113,6 +121,7 @@ def run(
         Path | None, typer.Option(metavar="DIR", help="The new folder of the record.", show_default="runs/<id>")
     ] = None,
     device: Annotated[Device, typer.Option(help="Where networks learn.")] = Device.auto,
+    size: Size = Sized.default,
     store: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="A run or a store whose knowledge the agent begins with; it is copied."),
@@ -139,7 +148,7 @@ def run(
     if device is not Device.auto:
         overrides.append(f"device={device.value}")
     data_root = _data_root(data_root, download)
-    recipe = load_scenario(scenario, overrides, data_root, download=download)
+    recipe = load_scenario(scenario, overrides, data_root, download=download, size=size.value)
     raise typer.Exit(_play(recipe, out, store, data_root, plugin or (), as_json))
 
 
@@ -207,6 +216,10 @@ def list_(
 @app.command(context_settings=_HELP)
 def show(
     name: Annotated[str, typer.Argument(help="A scenario, strategy, selector, encoder or source.")],
+    size: Size = Sized.default,
+    figure: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw samples of every task of a scenario: .png, .svg or .pdf.")
+    ] = None,
     data_root: DataRoot = None,
     download: Download = False,
     plugin: Plugins = None,
@@ -214,7 +227,7 @@ def show(
     debug: Debug = False,
 ) -> None:
     """Show what a scenario holds, or what a strategy, selector, encoder or source does and how it is set."""
-    from .errors import UnknownName
+    from .errors import UnknownName, UserError
     from .registry import GROUPS, registered
     from .reports.catalog import show_page, shown
     from .scenarios.scenario import library
@@ -227,11 +240,17 @@ def show(
         raise UnknownName("scenario, strategy, selector, encoder or source", name, set(known))
     console = _stdout()
     if is_scenario:
-        from .reports.recipe import scenario_page
+        import torch
 
-        pages.insert(0, _scenario_data(name, _data_root(data_root, download), download))
+        from .reports.recipe import scenario_page
+        from .scenarios.outline import describe
+
+        torch.set_num_threads(1)
+        pages.insert(0, describe(name, size.value, _data_root(data_root, download), download, figure))
         if not as_json:
             console.print(scenario_page(pages[0]))
+    elif figure is not None:
+        raise UserError(f"--figure {figure}: only scenarios have samples, and {name!r} is none.")
     if as_json:
         _json(pages)
         return
@@ -240,6 +259,31 @@ def show(
             console.print()
         if page["kind"] != "scenario":
             console.print(show_page(page))
+
+
+@app.command(context_settings=_HELP)
+def validate(
+    scenario: Annotated[str, typer.Argument(help="A scenario's name or a TOML file.")],
+    data_root: DataRoot = None,
+    download: Download = False,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Check a scenario without learning anything: its fields, sizes, data and agent, in every size it has."""
+    import torch
+
+    from .scenarios.outline import validate as check
+
+    torch.set_num_threads(1)
+    _load_plugins(plugin)
+    found = check(scenario, _data_root(data_root, download), download)
+    if as_json:
+        _json(found)
+        return
+    for size, each in found["sizes"].items():
+        what = f"{each['tasks']} tasks, {each['concepts']} test sets, recipe {each['recipe_sha256'][:12]}"
+        typer.echo(f"{scenario}: valid ({size}: {what}, data {each['data_sha256'][:12]})")
 
 
 @app.command(context_settings=_HELP)
@@ -557,46 +601,6 @@ def _overview(summary: dict[str, Any], page: Path) -> None:
 
     _stdout().print(overview(summary))
     sys.stdout.write(f"{page}\n")
-
-
-def _scenario_data(name: str, data_root: Path | None, download: bool) -> dict[str, Any]:
-    """Describe a scenario with every task of its stream, as far as this is known without loading data."""
-    from .errors import DataMissing
-    from .scenarios.scenario import load_scenario
-    from .streams.plan import plan
-    from .streams.source import make_source
-
-    sizes, missing = None, None
-    try:
-        recipe = load_scenario(name, data_root=data_root, download=download)
-        sizes = make_source(recipe.stream.source, recipe.stream.source_settings, name).sizes(data_root)
-    except DataMissing as error:  # everything but the tasks can be shown
-        recipe, missing = load_scenario(name, check_names=False), str(error)
-    tasks = None
-    if sizes is not None:
-        tasks = []
-        seen: set[int] = set()
-        for each in plan(recipe.stream, recipe.seed, sizes, name):
-            changed = each.transforms.model_dump(exclude_defaults=True).items()
-            special = [f"{change} {value}" for change, value in changed]
-            special += [f"label noise {each.label_noise:g}"] if each.label_noise else []
-            special += ["returns"] if each.concept in seen else []
-            special += [f"phase {each.phase}"] if each.phase else []
-            seen.add(each.concept)
-            tasks.append(
-                {
-                    "name": each.name,
-                    "concept": each.concept,
-                    "classes": list(each.classes),
-                    "samples": sum(each.support),
-                    "query": each.query * len(each.drawn),
-                    "special": special,
-                }
-            )
-    words = {field: getattr(recipe, field) for field in ("name", "description", "shows", "expected")}
-    origin = "a file" if name.endswith(".toml") else "evermap"
-    page = {"kind": "scenario", "origin": origin, **words, "tasks": tasks, "missing": missing}
-    return {**page, "recipe": recipe.model_dump(mode="json")}
 
 
 def _data_root(given: Path | None, download: bool) -> Path | None:

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .units import count, plain
+from .units import count, plain, seconds, size
 
 WORDS = ("description", "shows", "expected")  # fields of a recipe that are told, not listed
 
@@ -89,8 +89,9 @@ def scenario_page(page: Mapping[str, Any]) -> RenderableType:
 
     Args:
         page: "name", "origin", "description", "shows", "expected", "recipe" (nested tables) and "tasks": name, concept,
-            classes, samples, query and what else is special, per task; None where that is known only after loading.
-            "missing" says why, where the data are not here.
+            classes, samples, query, test and what else is special, per task, None where that is not known: "missing"
+            then says which data are not here; "shape" of one input, and "label": whether a task label is given when
+            asked. Optionally "estimate" (seconds and bytes) and "figure".
 
     Returns:
         What `evermap show` prints.
@@ -103,8 +104,15 @@ def scenario_page(page: Mapping[str, Any]) -> RenderableType:
             parts += [Text(), Text.assemble((lead, "bold"), " ".join(page[field].split()))]
     if page["tasks"] is not None:
         parts += [Text(), _stream_table(page["tasks"])]
+        told = "a task label is given" if page["label"] else "no task label is given"
+        shape = "×".join(map(str, page["shape"]))
+        parts += [Text(f"Inputs of shape {shape}; when asked, {told}.", style="dim")]
     elif page.get("missing"):
         parts += [Text(), Text.assemble(("Stream: ", "bold"), plain(page["missing"]))]
+    if page.get("estimate"):
+        parts += [Text(_expected(page["estimate"]), style="dim")]
+    if page.get("figure"):
+        parts += [Text(f"{page['figure']['path']} shows samples of {count(page['figure']['tasks'], 'task')}.")]
     fields = Table(
         title="Recipe", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), show_header=False
     )
@@ -114,6 +122,16 @@ def scenario_page(page: Mapping[str, Any]) -> RenderableType:
         if not path.startswith("stream.tasks."):
             fields.add_row(Text(path), Text(value))
     return Group(*parts, Text(), fields)
+
+
+def _expected(estimate: Mapping[str, float]) -> str:
+    """Say what a run will take."""
+    learning, evaluating = seconds(estimate["learning"]), seconds(estimate["evaluating"])
+    store, test, task = (size(estimate[key]) for key in ("store_bytes", "test_bytes", "task_bytes"))
+    return (
+        f"A run takes about {learning} CPU for learning and {evaluating} for evaluation here; in memory {test} of test "
+        f"sets and up to {task} a task, on disk up to {store}."
+    )
 
 
 def _stream_table(tasks: Sequence[Mapping[str, Any]]) -> Table:
@@ -126,9 +144,10 @@ def _stream_table(tasks: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("classes", ratio=2, overflow="ellipsis", no_wrap=True)
     table.add_column("samples", justify="right")
     table.add_column("query", justify="right")
+    table.add_column("test", justify="right")
     table.add_column("special", ratio=3)
     for position, task in enumerate(tasks):
         classes = " ".join(map(str, task["classes"]))
-        texts = (task["name"], classes, task["samples"], task["query"] or "", ", ".join(task["special"]))
+        texts = (task["name"], classes, task["samples"], task["query"] or "", task["test"], ", ".join(task["special"]))
         table.add_row(str(position + 1), *(Text(plain(text)) for text in texts))
     return table

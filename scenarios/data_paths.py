@@ -36,15 +36,17 @@ def anchored(data: dict[str, Any], folders: Sequence[Path | None], where: str) -
 
 
 def sources_of(data: dict[str, Any]) -> list[tuple[str, Any]]:
-    """List the sources of a recipe with their settings.
+    """List what decides which data a recipe needs.
 
     Args:
         data: The recipe as read, not validated.
 
     Returns:
-        Name and settings of each.
+        Name and settings of each source, and the roles that sources have in a stream.
     """
-    return [(table["source"], [table.get(key) for key in _SETTINGS]) for table, _ in _tables(data, "")]
+    found = [(table["source"], [table.get(key) for key in _SETTINGS]) for table, _ in _tables(data, "")]
+    stream = data.get("stream")
+    return [*found, ("roles", stream.get("roles"))] if isinstance(stream, dict) else found
 
 
 def _tables(value: Any, path: str) -> Iterator[tuple[dict[str, Any], str]]:

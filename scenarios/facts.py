@@ -40,9 +40,18 @@ def facts_of(recipe: str, stream: Stream, device: str, strategies: Iterable[str]
         "input_kind": stream.kind,
         "input_shape": list(stream.input_shape),
         "n_classes": stream.n_classes,
-        "class_names": list(stream.class_names),
+        "class_names": _class_names(stream),
         "own_labels": [i for i, concept in enumerate(concepts) if concept.own_labels],
     }
+
+
+def _class_names(stream: Stream) -> list[str]:
+    """Readable names of the class ids; the id itself stands for one that only tasks with labels of their own use."""
+    names = [str(k) for k in range(stream.n_classes)]
+    for made in stream.plans():
+        for drawn, label in () if made.own_labels else made.meaning.items():
+            names[label] = stream.class_names[drawn]
+    return names
 
 
 def from_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:

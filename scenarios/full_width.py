@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -16,12 +17,15 @@ EPSILON = 1e-4
 def full_width(answer: Answer, width: int, guess: Tensor, among: Sequence[int] = ()) -> Tensor:
     """Scatter an answer into log-probabilities over every class.
 
+    Where a task label says which classes can be meant, the others are ruled out, also where the agent has not learned
+    that task yet and answers with all it knows: so that a value before learning can be compared with row 0.
+
     Args:
         answer: What the agent said.
         width: Number of classes in all.
         guess: Where the agent knows nothing, every class is as likely as any other but for this one, int64, shape
             `(n,)`, which is a trifle likelier: else the first class would be the answer to everything.
-        among: The classes that can be meant where nothing is known; empty for all.
+        among: The classes that can be meant; empty for all.
 
     Returns:
         Log-probabilities in nats, float64, shape `(n, width)`, finite; the order of the answered classes is kept.
@@ -30,7 +34,7 @@ def full_width(answer: Answer, width: int, guess: Tensor, among: Sequence[int] =
         ValueError: If the answer holds NaN, plus infinity, a row of minus infinity, or a class outside the width.
     """
     n = len(answer.by_anchor)
-    if not answer.classes:
+    if not answer.classes or (among and not set(answer.classes) & set(among)):
         known = torch.zeros(n, width, dtype=torch.float64)
         known[:, list(among) or slice(None)] = 1 / (len(among) or width)
         known = known * (1 - EPSILON)
@@ -38,7 +42,11 @@ def full_width(answer: Answer, width: int, guess: Tensor, among: Sequence[int] =
         return torch.log((1 - EPSILON) * known + EPSILON / width)
     if min(answer.classes) < 0 or max(answer.classes) >= width:
         raise ValueError(f"the agent answered with the classes {answer.classes}; valid: 0 to {width - 1}")
-    shares = torch.softmax(answer.log_probs.detach().to("cpu", torch.float64), dim=1)
+    log_probs = answer.log_probs.detach().to("cpu", torch.float64)
+    meant = torch.tensor([not among or c in among for c in answer.classes])
+    if not meant.all():
+        log_probs = log_probs.masked_fill(~meant, -math.inf)
+    shares = torch.softmax(log_probs, dim=1)
     if shares.isnan().any():
         raise ValueError("the agent's answer is not finite: its log-probabilities hold NaN, or no class is possible")
     known = torch.zeros(n, width, dtype=torch.float64)

@@ -192,6 +192,7 @@ class Measures:
             self._avalanche.announce(len(self._stream.concepts) + i if returns else concept)
             if not returns:
                 learned_at[concept] = row
+            self._tests.ask_under(concept, self._stream.label_of(i))
             self._announced = i + 1
         # Avalanche draws from the global generators; a row must not depend on what was drawn before, nor change it.
         with OwnRandomness(0).swapped_in():
@@ -212,6 +213,15 @@ class _Tests:
         self._kept: dict[int, TestSet] = {}
         self._bytes = 0
         self._sizes: dict[int, int] = {}
+        self._labels: dict[int, int | None] = {}
+
+    def ask_under(self, concept: int, label: int | None) -> None:
+        """Ask about a concept under this task label from now on: that of the task that brought it last."""
+        self._labels[concept] = label
+
+    def label(self, concept: int) -> int | None:
+        """Return the task label that is told with a concept's test samples; None where the setting gives none."""
+        return self._labels[concept]
 
     def __getitem__(self, concept: int) -> TestSet:
         if concept in self._kept:
@@ -352,6 +362,7 @@ class _Evaluation(SupervisedTemplate):
         experiences = []
         for concept in stream.concepts:
             experience: Any = CLExperience(current_experience=concept.index, origin_stream=None)
+            tests.ask_under(concept.index, concept.label)
             if concept.label is not None:
                 experience.task_label, experience.task_labels = concept.label, [concept.label]
             experiences.append(experience)
@@ -424,15 +435,15 @@ class _Evaluation(SupervisedTemplate):
         test = self._tests[concept]
         self.model.ask_about(concept, test)
         self._position = 0
-        self.dataloader = self._batches(test)
+        self.dataloader = self._batches(test, self._tests.label(concept))
 
-    def _batches(self, test: TestSet) -> Iterator[list[Tensor]]:
+    def _batches(self, test: TestSet, label: int | None) -> Iterator[list[Tensor]]:
         for start in range(0, len(test.y), self.eval_mb_size):
             part = slice(start, start + self.eval_mb_size)
             # A copy: a view would reach the whole test set, and an agent could write into it.
             batch = [test.x[part].clone(), test.y[part]]
-            if test.label is not None:
-                batch.append(torch.full((len(batch[1]),), test.label))
+            if label is not None:
+                batch.append(torch.full((len(batch[1]),), label))
             yield batch
 
     def forward(self) -> Tensor:

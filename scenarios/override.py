@@ -5,12 +5,35 @@ from __future__ import annotations
 import copy
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..errors import RecipeError
 
 WHERE = "--set"
+
+
+def changed(data: dict[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Change fields of a recipe before it is validated.
+
+    Args:
+        data: The recipe as read from its file; left as it is.
+        changes: Values by dotted path; a piece of the path may be a position in a list, from 0.
+        where: What an error names as the place.
+
+    Returns:
+        The changed recipe.
+
+    Raises:
+        RecipeError: If a path leads through something that has no fields.
+    """
+    copied = copy.deepcopy(data)
+    for path, value in changes.items():
+        pieces = path.split(".")
+        if not all(pieces):
+            raise RecipeError(where, path or "path", value, 'a path is needed, as in "stream.test_share"')
+        _put(copied, pieces, copy.deepcopy(value), where)
+    return copied
 
 
 def override(data: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
@@ -27,14 +50,14 @@ def override(data: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
     Raises:
         RecipeError: If one is not of this form, or its path leads through something that has no fields.
     """
-    changed = copy.deepcopy(data)
+    copied = copy.deepcopy(data)
     for text in settings:
         path, equals, written = text.partition("=")
         pieces = path.strip().split(".")
         if not equals or not all(pieces):
             raise RecipeError(WHERE, path.strip() or "path", text, 'write path=value, as in "stream.test_share=0.5"')
-        _put(changed, pieces, parse(path.strip(), written.strip()))
-    return changed
+        _put(copied, pieces, parse(path.strip(), written.strip()), WHERE)
+    return copied
 
 
 def parse(path: str, written: str) -> Any:
@@ -62,21 +85,21 @@ def parse(path: str, written: str) -> Any:
     raise RecipeError(WHERE, path, written, 'a TOML value is needed: 3, 0.5, true, "text", [1, 2] or {a = 1}')
 
 
-def _put(data: dict[str, Any], pieces: list[str], value: Any) -> None:
+def _put(data: dict[str, Any], pieces: list[str], value: Any, where: str) -> None:
     here: Any = data
     for depth, piece in enumerate(pieces):
         last = depth == len(pieces) - 1
         if isinstance(here, list):
             if not piece.isdecimal() or int(piece) >= len(here):
                 path = ".".join(pieces[: depth + 1])
-                raise RecipeError(WHERE, path, piece, f"a position from 0 to {len(here) - 1} is needed")
+                raise RecipeError(where, path, piece, f"a position from 0 to {len(here) - 1} is needed")
             key: Any = int(piece)
         elif isinstance(here, dict):
             key = piece
             if not last:
                 here.setdefault(key, {})
         else:
-            raise RecipeError(WHERE, ".".join(pieces[:depth]), here, f"it is a value and has no field {piece!r}")
+            raise RecipeError(where, ".".join(pieces[:depth]), here, f"it is a value and has no field {piece!r}")
         if last:
             here[key] = value
         else:

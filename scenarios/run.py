@@ -111,6 +111,29 @@ def parts_of(scenario: Scenario) -> Parts:
     return strategies, make_selector(spec.selector, strategies), settings
 
 
+def check_agent(scenario: Scenario, shape: tuple[int, ...]) -> Parts:
+    """Check that the agent of a recipe can be made, and that its networks take the stream's inputs.
+
+    Stem and encoder are built without weights, so that this costs next to nothing.
+
+    Args:
+        scenario: The recipe.
+        shape: Shape of one input of its stream.
+
+    Returns:
+        What the agent is made of.
+
+    Raises:
+        UserError: If it cannot; says which setting is in the way.
+    """
+    parts, spec = parts_of(scenario), scenario.agent
+    with torch.device("meta"):
+        if spec.stem != "none":
+            shape = (build_encoder(spec.stem, shape, {}, seed=0).feature_size,)
+        build_encoder(spec.encoder, shape, spec.encoder_settings, seed=0)
+    return parts
+
+
 def run(
     scenario: Scenario,
     out: Path,
@@ -137,11 +160,9 @@ def run(
     Raises:
         UserError: If the recipe cannot be run, or a strategy breaks; the record up to there is kept.
     """
-    parts = parts_of(scenario)
     check_writable(out)
     stream = build_stream(scenario.stream, scenario.seed, data_root)
-    _check_encoder(scenario, stream.input_shape)
-    strategies, _, settings = parts
+    parts = strategies, _, settings = check_agent(scenario, stream.input_shape)
     recipe = to_toml(settled(scenario, strategies, settings, stream.input_shape))
     folder = RunFolder(out)
     manifest = new_manifest(
@@ -220,15 +241,6 @@ def _again(out: Path, data_root: Path | None) -> tuple[str, ...]:
     """Return the command that runs the record's own recipe on the same data."""
     where = () if data_root is None else ("--data-root", str(data_root.absolute()))
     return ("evermap", "run", str(out / "scenario.toml"), *where)
-
-
-def _check_encoder(scenario: Scenario, shape: tuple[int, ...]) -> None:
-    """Build stem and encoder without weights, so that inputs they cannot take are found before a record is begun."""
-    spec = scenario.agent
-    with torch.device("meta"):
-        if spec.stem != "none":
-            shape = (build_encoder(spec.stem, shape, {}, seed=0).feature_size,)
-        build_encoder(spec.encoder, shape, spec.encoder_settings, seed=0)
 
 
 def _started(task: Task, stream: Stream, agent: LifelongAgent) -> TaskStarted:

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,14 +17,16 @@ from .. import registry
 from ..errors import DataMissing, RecipeError, UnknownName, UserError
 from ..streams.layouts import check_setting
 from ..streams.plan import plan
-from ..streams.source import Sizes, make_source
-from ..streams.source_files import fetch
+from ..streams.source import Sizes, Source
 from ..streams.spec import Count, Share, Spec, StreamSpec, TomlValue
+from ..streams.supply import sizes_of, used_sources
 from .data_paths import anchored, sources_of
 from .explain import explain
-from .override import WHERE, override
+from .override import WHERE, changed, override
 
 LIBRARY = Path(__file__).parent / "library"
+# Table of a recipe with the changes that make its short size.
+SHORT = "short"
 
 
 class AgentSpec(Spec):
@@ -108,6 +110,7 @@ def load_scenario(
     data_root: Path | None = None,
     check_names: bool = True,
     download: bool = False,
+    size: str = "default",
 ) -> Scenario:
     """Read a recipe, change what is to be changed, and check it as far as that is possible without loading data.
 
@@ -121,6 +124,8 @@ def load_scenario(
         check_names: Whether selectors, encoders, strategies and sources must be registered, and sizes must fit; False
             reads the recipe of a record whose plug-ins or data are not here.
         download: Whether files of published data sets that are missing are fetched into the data root.
+        size: "default", or "short" for the recipe with the changes of its table `[short]`; its name then ends in
+            "-short". What `overrides` says comes after them.
 
     Returns:
         The recipe.
@@ -132,25 +137,66 @@ def load_scenario(
         DataMissing: If the files of its source are not there.
     """
     path = _find(name_or_path)
-    data, where, missing = _read(path), str(name_or_path), None
+    data, where = _read(path), str(name_or_path)
     data.setdefault("name", path.stem)
-    known: dict[str, Sizes | None] = {}
-    try:
-        if check_names:
-            data = anchored(data, (path.parent, data_root), where)
-        scenario = _checked(data, where, data_root, check_names, download, known)
-        if not overrides:
-            return scenario
-    except DataMissing as error:
-        if not overrides:
-            raise
-        missing = error  # what is changed may be where the data are
-    changed = override(data, overrides)
-    if missing is not None and sources_of(changed) == sources_of(data):
-        raise missing
-    if check_names:
-        changed = anchored(changed, (Path.cwd(), path.parent, data_root), WHERE)
-    return _checked(changed, WHERE, data_root, check_names, download, known)
+    beside = (path.parent, data_root)
+    # What makes the recipe step by step, who is to blame for what is then wrong, and where paths may be relative to.
+    steps: list[tuple[Callable[[dict[str, Any]], dict[str, Any]], str, tuple[Path | None, ...]]]
+    changes = _short(data, size, where)
+    steps = [(lambda recipe: recipe, where, beside)]
+    if changes is not None:
+        steps.append((lambda recipe: _shortened(recipe, changes, where), f"{where} [{SHORT}]", beside))
+    if overrides:
+        steps.append((lambda recipe: override(recipe, overrides), WHERE, (Path.cwd(), *beside)))
+    scenario: Scenario | None = None
+    missing: DataMissing | None = None
+    known: list[tuple[Source, Sizes | None]] = []
+    for change, blamed, folders in steps:
+        former, data = data, change(data)
+        if missing is not None and sources_of(data) == sources_of(former):
+            continue
+        try:
+            if check_names:
+                data = anchored(data, folders, blamed)
+            scenario, missing = _checked(data, blamed, data_root, check_names, download, known), None
+        except DataMissing as error:
+            missing = error  # the next step may lead to where the data are
+    if missing is not None or scenario is None:
+        raise missing or AssertionError("a recipe has one step at least")
+    return scenario
+
+
+def _short(data: dict[str, Any], size: str, where: str) -> dict[str, Any] | None:
+    """Take the table `[short]` out of a recipe.
+
+    Args:
+        data: The recipe as read; the table is removed from it.
+        size: "default" or "short".
+        where: The file.
+
+    Returns:
+        The changes of that table; None where the default size is wanted.
+    """
+    changes = data.pop(SHORT, None)
+    if changes is not None and not isinstance(changes, dict):
+        raise RecipeError(where, SHORT, changes, 'a table of changes is needed, as in "stream.tasks" = 3')
+    if size == "default":
+        return None
+    if size != SHORT:
+        raise UserError(f"--size {size}: valid are default and {SHORT}.")
+    if changes is None:
+        raise RecipeError(where, SHORT, None, f"this recipe has no table [{SHORT}] that says what its short size is")
+    return changes
+
+
+def _shortened(data: dict[str, Any], changes: dict[str, Any], where: str) -> dict[str, Any]:
+    """Make the changes of the table `[short]`; the name tells."""
+    return {**changed(data, changes, f"{where} [{SHORT}]"), "name": f"{data['name']}-{SHORT}"}
+
+
+def has_short(name_or_path: str | Path) -> bool:
+    """Tell whether a recipe has a short size."""
+    return SHORT in _read(_find(name_or_path))
 
 
 def library() -> dict[str, str]:
@@ -219,11 +265,11 @@ def _checked(
     data_root: Path | None,
     check_names: bool,
     download: bool,
-    known: dict[str, Sizes | None],
+    known: list[tuple[Source, Sizes | None]],
 ) -> Scenario:
     """Validate: first the fields, then the registered names, then the data: its sizes and its kind.
 
-    `known` holds the sizes of sources that were looked at already.
+    `known` holds the sources that were looked at already, with their sizes.
     """
     try:
         # As JSON, so that being strict about types still lets a list stand for a tuple.
@@ -241,13 +287,7 @@ def _checked(
         raise RecipeError(where, "budget.consolidate", found, "probe and consolidate together must be below 1")
     if check_names:
         _check_names(scenario, where)
-        source = make_source(scenario.stream.source, scenario.stream.source_settings, where)
-        key = json.dumps([scenario.stream.source, scenario.stream.source_settings], sort_keys=True)
-        if key not in known:
-            if download:
-                fetch(source, data_root)
-            known[key] = source.sizes(data_root)
-        sizes = known[key]
+        sizes = sizes_of(scenario.stream, where, data_root, download, known)
         if sizes is not None:
             plan(scenario.stream, scenario.seed, sizes, where)
             _check_kind(scenario, sizes.kind, where)
@@ -257,7 +297,8 @@ def _checked(
 def _check_kind(scenario: Scenario, kind: str, where: str) -> None:
     """Check that the agent can take in what the source gives."""
     if scenario.agent.stem == "patches" and kind != "image":
-        valid = f'the inputs of {scenario.stream.source} are of the kind "{kind}", and only images have patches: "none"'
+        source = used_sources(scenario.stream)[0]
+        valid = f'the inputs of {source} are of the kind "{kind}", and only images have patches: "none"'
         raise RecipeError(where, "agent.stem", "patches", valid)
 
 

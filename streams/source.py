@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import hashlib
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ class Sizes:
         families: As in `SourceData`.
         outputs: Regression: targets of every sample, where every "class" is a function; 0 for classification.
         ids: As in `SourceData`.
+        members: Where several sources stand side by side: name and sizes of each, in the order of their classes.
     """
 
     samples: tuple[int, ...]
@@ -58,6 +60,7 @@ class Sizes:
     families: tuple[int, ...] = ()
     outputs: int = 0
     ids: tuple[int, ...] = ()
+    members: tuple[tuple[str, Sizes], ...] = ()
 
     def split(self, test_share: float) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Count what there is to learn from, and to be tested on.
@@ -68,6 +71,9 @@ class Sizes:
         Returns:
             Training samples and test samples of every class. A class of two samples or more has at least one of each.
         """
+        if self.members:
+            train, kept = zip(*(member.split(test_share) for _, member in self.members), strict=True)
+            return tuple(itertools.chain(*train)), tuple(itertools.chain(*kept))
         if self.test is not None:
             return self.samples, self.test
         test = tuple(max(min(round(test_share * n), n - 1), min(1, n - 1), 0) for n in self.samples)

@@ -37,6 +37,8 @@ def find_path(name: str, path: str, root: Path | None) -> Path:
 def fetch(source: Source, root: Path | None) -> None:
     """Download what a source needs and does not find.
 
+    A source that knows what it holds only after loading is asked to download in any case, and sees to it what is there.
+
     Args:
         source: The source.
         root: Folder that holds the user's data sets; None where none was given.
@@ -44,14 +46,17 @@ def fetch(source: Source, root: Path | None) -> None:
     Raises:
         UserError: If there is no such folder, or the files cannot be fetched.
     """
+    if type(source).download is Source.download:
+        return  # there is nothing to fetch
+    reason = ""
     try:
-        source.sizes(root)
+        if source.sizes(root) is not None:
+            return
     except DataMissing as missing:
-        if root is None:
-            raise UserError(
-                f"--download needs a folder to write to: --data-root DIR or EVERMAP_DATA. {missing}"
-            ) from None
-        source.download(root)
+        reason = f" {missing}"
+    if root is None:
+        raise UserError(f"--download needs a folder to write to: --data-root DIR or EVERMAP_DATA.{reason}")
+    source.download(root)
 
 
 def anchor_paths(

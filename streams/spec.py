@@ -1,78 +1,21 @@
-"""What a stream is, as data: source, setting, split, and one of five layouts."""
+"""What a stream is, as data: source, setting, split, order, and one of the layouts."""
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from .setting import Setting
+from .spec_parts import Count as Count  # these are part of this module's face
+from .spec_parts import NamedSource as NamedSource
+from .spec_parts import Share as Share
+from .spec_parts import Spec as Spec
+from .spec_parts import TaskSpec as TaskSpec
+from .spec_parts import TomlValue as TomlValue
+from .spec_parts import Transforms as Transforms
 
-
-def _writable(value: JsonValue) -> JsonValue:
-    """Refuse what does not survive being written as TOML and JSON."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        raise ValueError("settings are texts, finite numbers, true or false, and lists and tables of these")
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _writable(inner)
-    return value
-
-
-TomlValue = Annotated[JsonValue, AfterValidator(_writable)]
-Count = Annotated[int, Field(ge=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
-
-
-class Spec(BaseModel):
-    """A part of a recipe: immutable, and without unknown fields."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
-
-
-class Transforms(Spec):
-    """What is done to the inputs of a task, in training and in testing, in the order of these fields."""
-
-    rotate: float = 0.0
-    """Degrees, counter-clockwise (images only)."""
-    blur: Annotated[float, Field(ge=0)] = 0.0
-    """Standard deviation of a Gaussian blur, in pixels (images only)."""
-    invert: bool = False
-    """Whether light and dark change places."""
-    permute: Annotated[int, Field(ge=0)] = 0
-    """Number of a random permutation of the pixels; tasks with the same number share it; 0 leaves them in place."""
-    noise: Annotated[float, Field(ge=0)] = 0.0
-    """Standard deviation of Gaussian noise on inputs in [0, 1], drawn anew for every sample; clipped to [0, 1]."""
-
-
-class TaskSpec(Spec):
-    """One task of the layout "tasks"."""
-
-    name: Annotated[str, Field(min_length=1)]
-    """Readable name, unique in the stream."""
-    returns: str | None = None
-    """Name of the earlier task that comes back: the same classes, transforms, labels and test set, with other training
-    samples as long as there are any. Only train, query, label_noise and phase may be given with it."""
-    classes: tuple[Annotated[int, Field(ge=0)], ...] | Count | str = "all"
-    """Ids of the classes ([3, 5, 8]), or how many to draw (3), or the name of an earlier task whose classes to use, or
-    "all"."""
-    groups: tuple[Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)], ...] = ()
-    """Classes that share an output, one list per output ([[0, 2, 4], [1, 3]]); stands in place of `classes`, and the
-    labels are then 0, 1, …, in the order of the lists."""
-    train: Count | Literal["all"] = "all"
-    """Training samples per class, or "all": those not taken by query, up to the stream's train_per_class."""
-    query: Annotated[int, Field(ge=0)] = 0
-    """Validation samples per class that the task brings along; 0 for none."""
-    transforms: Transforms = Transforms()
-    """What is done to the inputs."""
-    label_noise: Share = 0.0
-    """Share of the training and validation labels that another class of the task replaces; test labels stay right."""
-    relabel: bool = False
-    """Whether every class gets another class's label (one cycle through all, drawn from the seed)."""
-    labels: Literal["global", "local"] = "global"
-    """"global": outputs stand for the source's classes; "local": for 0, 1, …, in the order of `classes`."""
-    phase: str | None = None
-    """Consecutive tasks of one phase arrive together."""
+Order = Literal["as-given", "random", "easy-to-hard", "similar-first"]
 
 
 class _Stream(Spec):
@@ -82,8 +25,19 @@ class _Stream(Spec):
     """Registered name of the source."""
     source_settings: dict[str, TomlValue] = Field(default_factory=dict)
     """Settings of the source, as it documents them."""
+    sources: dict[str, NamedSource] = Field(default_factory=dict)
+    """More sources, under names that tasks and layouts can use."""
+    shape: Annotated[tuple[Count, ...], Field(min_length=1)] | None = None
+    """Shape to which all inputs are brought, for images [channels, height, width]; left out: that of the source, or the
+    largest of each where there are several."""
     setting: Setting = Setting.TASK_INCREMENTAL
-    """What the learner is told: "task-incremental", "domain-incremental" or "class-incremental"."""
+    """What the learner is told: "task-incremental", "domain-incremental", "class-incremental", "blurry" or "online"."""
+    experience_size: Count = 50
+    """Samples of one experience in the setting "online"; unused in the others."""
+    order: Order = "as-given"
+    """Order of the tasks: "as-given", "random" (drawn from the seed), "easy-to-hard" or "similar-first" (measured on
+    training samples). A task that returns, or takes its classes from another, still comes after that one, and the tasks
+    of one phase stay together."""
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
     """Share of every class that is kept for testing; unused where the source brings its own split."""
     train_per_class: Count | None = None
@@ -101,6 +55,9 @@ class SplitSpec(_Stream):
     """Classes of every task; where the number of classes does not divide, the last task has what is left."""
     class_order: tuple[Annotated[int, Field(ge=0)], ...] | None = None
     """Ids of the classes in the order in which they come; left out: all, in an order drawn from the seed."""
+    overlap: Share = 0.0
+    """Share of the classes of every task that the next task has as well (blurry boundaries): round(share × classes), at
+    least one where the share is above 0."""
 
 
 class RotationsSpec(_Stream):
@@ -134,6 +91,81 @@ class FewShotSpec(_Stream):
     """Training samples per class."""
     query: Annotated[int, Field(ge=0)] = 5
     """Validation samples per class that every task brings along; 0 for none."""
+    families: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Families (alphabets, domains, …) out of which the classes are drawn; empty for every family."""
+    one_family: bool = False
+    """Whether the classes of a task come from one family, itself drawn."""
+
+
+class FamiliesSpec(_Stream):
+    """One family of classes (an alphabet, a domain, an experience of a benchmark) after another, all its classes."""
+
+    layout: Literal["families"] = "families"
+    """"families"."""
+    families: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] | None = None
+    """The families in the order in which they come; left out: all, as the source numbers them."""
+
+
+class RecurringSpec(_Stream):
+    """A few concepts that come back again and again, after gaps that are drawn."""
+
+    layout: Literal["recurring"] = "recurring"
+    """"recurring"."""
+    concepts: Annotated[int, Field(ge=2)]
+    """Different concepts; each has classes of its own, drawn."""
+    visits: Annotated[int, Field(ge=1)]
+    """How often each of them comes, its first time included."""
+    ways: Annotated[int, Field(ge=2)] = 2
+    """Classes of every concept."""
+    first: Count = 20
+    """Training samples per class at the first visit."""
+    later: Count = 5
+    """Training samples per class at each later visit."""
+    hidden: bool = True
+    """Whether the learner is not told that a task returns (see `hidden` of a task)."""
+
+
+class RegressionSpec(_Stream):
+    """Functions to be fitted, one per task, out of one family after another."""
+
+    layout: Literal["regression"] = "regression"
+    """"regression"."""
+    families: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    """The families in the order in which they come."""
+    tasks: Annotated[tuple[Count, ...], Field(min_length=1)]
+    """Tasks of each of these families."""
+    shots: Count = 10
+    """Training samples of every task."""
+    query: Annotated[int, Field(ge=0)] = 10
+    """Validation samples that every task brings along; 0 for none."""
+
+
+CtrlName = Literal["S-", "S+", "Sin", "Sout", "Spl", "Slong"]
+Pair = tuple[Count, Count]
+
+
+class CtrlSpec(_Stream):
+    """The streams of CTrL (Veniat 2021, arXiv 2012.12631), on sources that are named here."""
+
+    layout: Literal["ctrl"] = "ctrl"
+    """"ctrl"."""
+    stream: CtrlName
+    """Which of the six: "S-", "S+", "Sin", "Sout", "Spl" or "Slong"."""
+    roles: Annotated[tuple[str, ...], Field(min_length=5)]
+    """Sources in the roles of CIFAR-10, MNIST, DTD, Fashion-MNIST and SVHN, in this order; in "Slong" all are drawn
+    from, and there may be more. Names in `stream.sources`, or registered sources."""
+    large: Pair = (400, 200)
+    """Training and validation samples per class of the large task (published: 400 and 200)."""
+    small: Pair = (40, 20)
+    """Those of the small tasks (published: 40 and 20)."""
+    few: Pair = (5, 3)
+    """Those of the last task of "Sin", and of small tasks in "Slong" (published: 5 and 3)."""
+    long_large: Pair = (1000, 500)
+    """Those of large tasks in "Slong" (published: 1000 and 500)."""
+    tasks: Annotated[int, Field(ge=3)] = 100
+    """Number of tasks in "Slong" (published: 100)."""
+    ways: Annotated[int, Field(ge=2)] = 5
+    """Classes of every task in "Slong" (published: 5)."""
 
 
 class TasksSpec(_Stream):
@@ -145,7 +177,17 @@ class TasksSpec(_Stream):
     """The tasks, in order."""
 
 
-AnyStreamSpec = SplitSpec | RotationsSpec | PermutationsSpec | FewShotSpec | TasksSpec
+AnyStreamSpec = (
+    SplitSpec
+    | RotationsSpec
+    | PermutationsSpec
+    | FewShotSpec
+    | FamiliesSpec
+    | RecurringSpec
+    | RegressionSpec
+    | CtrlSpec
+    | TasksSpec
+)
 StreamSpec = Annotated[AnyStreamSpec, Field(discriminator="layout")]
 
 

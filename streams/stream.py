@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from ..errors import RecipeError
+from .layouts import write_out
+from .order import MEASURED, measured_order
 from .plan import TaskPlan, plan
 from .seeds import generator
 from .setting import Setting
-from .source import SourceData, make_source
+from .source import Sizes, SourceData
 from .spec import AnyStreamSpec
+from .supply import Supply, make_sources, used_sources
 from .task import Samples, Task
-from .transforms import apply, noisy_labels, pixel_permutation
+from .transforms import Drawn, apply, colours, noisy_labels, pixel_permutation
+from .truth import Similarity, similarity
 
 
 @dataclass(frozen=True)
@@ -80,25 +83,33 @@ class Stream:
         data_hash: SHA-256 of the source's samples, for the record.
     """
 
-    def __init__(self, spec: AnyStreamSpec, seed: int, data: SourceData) -> None:
+    def __init__(self, spec: AnyStreamSpec, seed: int, data: SourceData | Mapping[str, SourceData]) -> None:
         """Plan the tasks and split the data.
 
         Args:
             spec: What the stream is.
             seed: Decides all that is drawn.
-            data: The source's samples.
+            data: The source's samples; where the stream draws from several sources, those of each by its name.
 
         Raises:
             RecipeError: If the description contradicts itself, or asks for more than there is.
         """
-        if data.targets is not None:
-            valid = "its samples have values to be predicted, and a stream's tasks are made of classes"
-            raise RecipeError("stream", "stream.source", spec.source, valid)
-        self.spec, self.seed, self._data = spec, seed, data
+        self.spec, self.seed = spec, seed
+        self._supply = Supply(spec, {used_sources(spec)[0]: data} if isinstance(data, SourceData) else data)
+        sizes = self._supply.sizes
         self.setting: Setting = spec.setting
-        self.kind = data.kind
-        self.input_shape: tuple[int, ...] = tuple(data.x.shape[1:])
-        self._plans = plan(spec, seed, data.sizes)
+        self.kind, self.input_shape = sizes.kind, sizes.input_shape
+        rng = {k: generator(seed, "split", k) for k in range(len(sizes.samples))}
+        self._train, self._test = self._supply.split(spec.test_share, rng)
+        self._supply.fit(self._train)
+        self._arrange(plan(spec, seed, sizes))
+        if spec.order in MEASURED:
+            tasks = [task for task, _ in write_out(spec, seed, sizes, "stream")]
+            self._arrange(plan(spec, seed, sizes, order=measured_order(spec.order, tasks, self._whole())))
+
+    def _arrange(self, plans: tuple[TaskPlan, ...]) -> None:
+        """Take up the plans of all tasks."""
+        self._plans = plans
         self._firsts: list[TaskPlan] = []
         for each in self._plans:
             if each.concept == len(self._firsts):
@@ -108,9 +119,7 @@ class Stream:
             Concept(i, each.name, i if given else None, each.classes, each.own_labels)
             for i, each in enumerate(self._firsts)
         )
-        self.n_classes = 1 + max(max(each.classes) for each in self._firsts)
-        self._train, self._test = self._split()
-        self._data = data.fitted(torch.cat(self._train))
+        self.n_classes = 1 + max(max(each.classes, default=-1) for each in self._firsts)
 
     def __len__(self) -> int:
         return len(self._plans)
@@ -134,14 +143,27 @@ class Stream:
                 yield tuple(self.task(i) for i in members)
 
     @property
-    def class_names(self) -> tuple[str, ...]:
-        """Readable name of every class of the source."""
-        return self._data.classes
-
-    @property
     def data_hash(self) -> str:
         """SHA-256 of the source's samples."""
-        return self._data.sha256()
+        return self._supply.sha256()
+
+    @property
+    def sizes(self) -> Sizes:
+        """How much the stream can draw from."""
+        return self._supply.sizes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Readable name of every class that the stream can draw; a plan's `drawn` numbers them."""
+        return self._supply.class_names
+
+    def similarity(self) -> Similarity:
+        """Say which tasks have something to do with each other: the truth, as the stream was planned."""
+        return similarity(self._plans)
+
+    def plans(self) -> tuple[TaskPlan, ...]:
+        """Say what was decided for every task; for whoever shows or measures, never for the agent."""
+        return self._plans
 
     def task(self, i: int) -> Task:
         """Build one task.
@@ -152,6 +174,9 @@ class Stream:
         Returns:
             The task: the same bits at every call, in memory of its own.
         """
+        return self._build(i)
+
+    def _build(self, i: int) -> Task:
         made = self._plan(i)
         support, query = [], []
         for k, n, start in zip(made.drawn, made.support, made.start, strict=True):
@@ -159,13 +184,20 @@ class Stream:
             dealt = deck[(start + torch.arange(n + made.query)) % len(deck)]
             support.append(dealt[:n])
             query.append(dealt[n:])
+        classes, samples = made.classes, self._samples(made, support, i, "support")
+        if made.piece is not None:  # what is known of a batch is the batch
+            here = samples.y.unique()
+            classes = tuple(classes[position] for position in here.tolist())
+            samples = Samples(samples.x, torch.searchsorted(here, samples.y))
         return Task(
             name=made.name,
             index=i,
-            support=self._samples(made, support, i, "support"),
+            support=samples,
             query=self._samples(made, query, i, "query") if made.query else None,
-            classes=made.classes,
-            label=self.concepts[made.concept].label,
+            classes=classes,
+            kind="classification" if classes else "regression",
+            label=self.label_of(i),
+            own_labels=made.own_labels,
         )
 
     def test(self, c: int) -> TestSet:
@@ -181,13 +213,24 @@ class Stream:
             raise IndexError(f"concept {c} of a stream of {len(self.concepts)}")
         concept, made = self.concepts[c], self._firsts[c]
         chosen = [self._test[k][: self.spec.test_per_class] for k in made.drawn]
+        index = torch.cat(chosen)
+        x = self._inputs(made, index, generator(self.seed, "concept", c, "test noise"))
+        if not made.classes:
+            return TestSet(x, self._supply.targets(index), concept.label, ())
         y = torch.cat([torch.full((len(each),), made.meaning[k]) for k, each in zip(made.drawn, chosen, strict=True)])
-        x = self._inputs(made, torch.cat(chosen), generator(self.seed, "concept", c, "test noise"))
         return TestSet(x, y, concept.label, concept.classes)
 
     def concept_of(self, i: int) -> int:
         """Return the index of the concept that task `i` brings."""
         return self._plan(i).concept
+
+    def label_of(self, i: int) -> int | None:
+        """Return the task label under which task `i` is learned, and its concept is asked about from then on.
+
+        It is the concept's own, but for a task of which it is hidden that it returns: that one has a label of its own.
+        """
+        made = self._plan(i)
+        return len(self.concepts) + i if made.hidden else self.concepts[made.concept].label
 
     def phase_of(self, i: int) -> str | None:
         """Return the name of the joint phase that task `i` belongs to; None where it arrives alone."""
@@ -201,35 +244,34 @@ class Stream:
     def _samples(self, made: TaskPlan, chosen: list[Tensor], i: int, part: str) -> Samples:
         """Gather, mix, transform and label one part of a task; `chosen` has the images of every drawn class."""
         y = torch.cat([torch.full((len(each),), p) for p, each in zip(made.positions, chosen, strict=True)])
-        order = torch.randperm(len(y), generator=generator(self.seed, "task", i, part, "order"))
+        own = (i,) if made.piece is None else (made.written, "whole")  # pieces of a task are cut from one order
+        order = torch.randperm(len(y), generator=generator(self.seed, "task", *own, part, "order"))
+        if made.piece is not None:
+            size = self.spec.experience_size
+            order = order[made.piece[0] * size :][:size]
         index, y = torch.cat(chosen)[order], y[order]
         x = self._inputs(made, index, generator(self.seed, "task", i, part, "noise"))
+        if not made.classes:
+            return Samples(x, self._supply.targets(index))
         if made.label_noise:
             rng = generator(self.seed, "task", i, part, "label noise")
             y = noisy_labels(y, made.label_noise, len(made.classes), rng)
         return Samples(x, y)
 
     def _inputs(self, made: TaskPlan, index: Tensor, rng: torch.Generator) -> Tensor:
-        permutation = pixel_permutation(self.seed, made.transforms.permute, self.input_shape)
-        return apply(self._data.take(index), made.transforms, permutation, rng)
+        drawn = Drawn(
+            permutation=pixel_permutation(self.seed, made.transforms.permute, self.input_shape),
+            colours=colours(self.seed, made.transforms.colour),
+            rng=rng,
+        )
+        return apply(self._supply.take(index), made.transforms, drawn)
 
-    def _split(self) -> tuple[list[Tensor], list[Tensor]]:
-        """Part every class into training and test images, once for the whole stream: no image is ever in both."""
-        trains, tests = [], []
-        counts = self._data.sizes.split(self.spec.test_share)[1]
-        for k in range(len(self._data.classes)):
-            own, rng = self._data.y == k, generator(self.seed, "split", k)
-            if self._data.parts is None:
-                images = own.nonzero().flatten()
-                images = images[torch.randperm(len(images), generator=rng)]
-                test, train = images[: counts[k]], images[counts[k] :]
-            else:
-                train, test = (part[own[part]] for part in self._data.parts)
-                train = train[torch.randperm(len(train), generator=rng)]
-                test = test[torch.randperm(len(test), generator=rng)]
-            trains.append(train)
-            tests.append(test)
-        return trains, tests
+    def _whole(self) -> list[Task]:
+        """Build every task as written, for what is measured to order them; online, the first piece stands for all."""
+        first: dict[int, int] = {}
+        for i, made in enumerate(self._plans):
+            first.setdefault(made.written, i)
+        return [self._build(first[position]) for position in sorted(first)]
 
 
 def build_stream(spec: AnyStreamSpec, seed: int, data_root: Path | None = None) -> Stream:
@@ -247,5 +289,4 @@ def build_stream(spec: AnyStreamSpec, seed: int, data_root: Path | None = None) 
         RecipeError: If the description contradicts itself, or asks for more than the source holds.
         DataMissing: If the source's files are not there.
     """
-    source = make_source(spec.source, spec.source_settings, where="stream")
-    return Stream(spec, seed, source.load(data_root))
+    return Stream(spec, seed, {name: source.load(data_root) for name, source in make_sources(spec, "stream").items()})

@@ -58,6 +58,7 @@ class Task:
         kind: "classification" or "regression".
         label: The task label, in settings that give one when asked; a task that returns under a known identity has its
             first visit's label. None where the setting gives none.
+        own_labels: Whether class ids mean something in this task only: local, grouped or relabelled classes.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Task:
     classes: tuple[int, ...]
     kind: str = "classification"
     label: int | None = None
+    own_labels: bool = False
 
     @property
     def input_shape(self) -> tuple[int, ...]:

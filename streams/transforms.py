@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +13,28 @@ from .seeds import generator
 from .spec import Transforms
 
 
-def apply(x: Tensor, what: Transforms, permutation: Tensor | None, rng: torch.Generator) -> Tensor:
+@dataclass(frozen=True)
+class Drawn:
+    """What transforms need that is drawn.
+
+    Attributes:
+        permutation: From `pixel_permutation`; None where pixels stay in place.
+        colours: From `colours`; None where images keep theirs.
+        rng: Draws the noise.
+    """
+
+    permutation: Tensor | None
+    colours: Tensor | None
+    rng: torch.Generator
+
+
+def apply(x: Tensor, what: Transforms, drawn: Drawn) -> Tensor:
     """Apply a task's transforms, in the order of the fields of `Transforms`.
 
     Args:
         x: Inputs in [0, 1], shape `(n, *input_shape)`.
         what: Which transforms.
-        permutation: From `pixel_permutation`; None where pixels stay in place.
-        rng: Draws the noise.
+        drawn: What was drawn for them.
 
     Returns:
         New inputs of the same shape, in [0, 1].
@@ -30,10 +45,12 @@ def apply(x: Tensor, what: Transforms, permutation: Tensor | None, rng: torch.Ge
         x = blur(x, what.blur)
     if what.invert:
         x = invert(x)
-    if permutation is not None:
-        x = permute(x, permutation)
+    if drawn.colours is not None:
+        x = colour(x, drawn.colours)
+    if drawn.permutation is not None:
+        x = permute(x, drawn.permutation)
     if what.noise:
-        x = add_noise(x, what.noise, rng)
+        x = add_noise(x, what.noise, drawn.rng)
     return x
 
 
@@ -86,6 +103,39 @@ def invert(x: Tensor) -> Tensor:
         `1 − x`.
     """
     return 1 - x
+
+
+def colour(x: Tensor, pair: Tensor) -> Tensor:
+    """Show the light and dark of images in two colours.
+
+    Args:
+        x: Images, shape `(n, c, h, w)`; of several channels, their mean counts.
+        pair: From `colours`: what stands for 0 and for 1, shape `(2, 3)`.
+
+    Returns:
+        Shape `(n, 3, h, w)`, in [0, 1].
+    """
+    light = x.mean(dim=1, keepdim=True)
+    dark_end, light_end = pair[:, None, :, None, None].to(x.dtype)
+    return dark_end + light * (light_end - dark_end)
+
+
+def colours(seed: int, number: int) -> Tensor | None:
+    """Draw the stream's pair of colours of a given number.
+
+    Args:
+        seed: The stream's seed.
+        number: Which; 0 leaves images as they are.
+
+    Returns:
+        For `colour`, shape `(2, 3)`, more than 0.6 apart in some channel; None for number 0.
+    """
+    if number == 0:
+        return None
+    rng = generator(seed, "colours", number)
+    drawn = torch.rand(64, 2, 3, generator=rng)
+    far = (drawn[:, 0] - drawn[:, 1]).abs().max(dim=1).values > 0.6  # ink and paper can be told apart
+    return drawn[int(far.float().argmax())]
 
 
 def permute(x: Tensor, permutation: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,7 +74,7 @@ def test_every_command_option_and_argument_has_help() -> None:
     import typer.main
 
     group: Any = typer.main.get_command(app)
-    assert set(group.commands) == {"run", "resume", "list", "show", "report", "predict", "store"}
+    assert set(group.commands) == {"run", "resume", "list", "show", "validate", "report", "predict", "store"}
     for command in (*group.commands.values(), *group.commands["store"].commands.values()):
         assert command.help
         for parameter in command.params:
@@ -317,10 +318,76 @@ def test_an_encoder_that_cannot_be_built_is_listed_all_the_same(
     assert "cannot be built with its default settings: ZeroDivisionError: by me" in capsys.readouterr().out
 
 
+def test_show_says_what_a_run_will_take_and_draws_samples(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "tiny.toml", "--figure", "tiny.png"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"A run takes about \S+ m?s CPU for learning and \S+ m?s for evaluation here", said)
+    assert "Inputs of shape 1×8×8; when asked, a task label is given." in said
+    assert "tiny.png shows samples of 2 tasks." in said
+    assert Path("tiny.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["show", "tiny.toml", "--json"]) == 0
+    (page,) = json.loads(capsys.readouterr().out)
+    assert [task["test"] for task in page["tasks"]] == [20, 20]
+    assert page["estimate"]["test_bytes"] == 2 * 20 * (64 * 4 + 8)
+    assert page["estimate"]["learning"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["show", "tiny.toml", "--figure", "a.gif"], "--figure a.gif: the name must end in .png, .svg, .pdf."),
+        (["show", "tiny.toml", "--figure", "no/a.png"], "--figure no/a.png: cannot be written: No such file"),
+        (["show", "finetune", "--figure", "a.png"], "only scenarios have samples, and 'finetune' is none"),
+        (["show", "tiny.toml", "--size", "short"], "this recipe has no table [short]"),
+        (["validate", "none.toml"], "none.toml: there is no such scenario file."),
+        (["validate", "wrong.toml"], "wrong.toml: stream.clases: found 3; there is no such field"),
+        (["validate", "big.toml"], "big.toml: stream.classes_per_task: found 30; there are 10 classes"),
+        (["validate", "short.toml"], "short.toml [short]: stream.classes_per_task: found 30; there are 10 classes"),
+        (["validate", "agent.toml"], "hiden"),
+    ],
+)
+def test_what_is_wrong_in_a_scenario_is_said_without_learning(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stream = '[stream]\nlayout = "split"\n'
+    Path("wrong.toml").write_text(stream + "clases = 3\n")
+    Path("big.toml").write_text(stream + "classes_per_task = 30\n")
+    Path("short.toml").write_text(stream + '[short]\n"stream.classes_per_task" = 30\n')
+    Path("agent.toml").write_text(stream + "[agent]\nencoder_settings = { hiden = [3] }\n")
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert out == ""
+
+
+def test_validate_says_what_it_found_valid(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("two.toml").write_text(TINY + '\n[short]\n"stream.class_order" = [0, 1]\n')
+    assert main(["validate", "two.toml"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"two\.toml: valid \(default: 2 tasks, 2 test sets, recipe \w{12}, data \w{12}\)", lines[0])
+    assert lines[1].startswith("two.toml: valid (short: 1 tasks, 1 test sets")
+    assert main(["validate", "two.toml", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["valid"] is True
+    assert found["sizes"]["short"]["name"] == "two-short"
+    assert found["sizes"]["short"]["recipe_sha256"] != found["sizes"]["default"]["recipe_sha256"]
+
+
+def test_run_in_the_short_size(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("two.toml").write_text(TINY + '\n[short]\n"stream.class_order" = [0, 1]\n"seed" = 5\n')
+    assert main(["run", "two.toml", "--size", "short", "--set", "stream.test_per_class=7", "--out", "here"]) == 0
+    recipe = tomllib.loads(Path("here/scenario.toml").read_text())
+    assert (recipe["name"], recipe["seed"]) == ("two-short", 5)
+    assert recipe["stream"]["class_order"] == [0, 1]
+    assert recipe["stream"]["test_per_class"] == 7
+    assert "short" not in recipe
+
+
 def test_every_name_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json"]) == 0
-    for rows in json.loads(capsys.readouterr().out).values():
-        for each in rows:
+    for kind, rows in json.loads(capsys.readouterr().out).items():
+        for each in rows if kind != "scenarios" else rows[:1]:  # every scenario's outline has its own test
             assert main(["show", each["name"]]) == 0
             assert each["name"] in capsys.readouterr().out
 

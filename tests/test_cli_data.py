@@ -92,6 +92,12 @@ def test_a_run_from_python_names_its_data_root_too() -> None:
         ),
         (["run", "my.toml", "--data-root", "none"], "--data-root (or EVERMAP_DATA) none: there is no such folder."),
         (["show", "my.toml", "--data-root", "none"], "--data-root (or EVERMAP_DATA) none: there is no such folder."),
+        (["validate", "my.toml"], "evermap: mnist is read from files, and no data root was given"),
+        (
+            ["validate", "my.toml", "--data-root", "."],
+            "mnist: train-images-idx3-ubyte or train-images-idx3-ubyte.gz is",
+        ),
+        (["show", "my.toml", "--figure", "a.png"], "evermap: mnist is read from files, and no data root was given"),
         (["run", "my.toml", "--download"], "--download needs a folder to write to: --data-root DIR or EVERMAP_DATA."),
     ],
 )
@@ -141,6 +147,31 @@ def test_show_says_what_the_stream_holds_or_what_is_missing(capsys: pytest.Captu
     assert page["missing"] is None
     assert page["tasks"][0]["samples"] == 24
     assert page["tasks"][0]["classes"] == [3, 8]
+    assert (page["shape"], page["estimate"]["test_bytes"]) == ([1, 28, 28], 8 * (28 * 28 * 4 + 8))
+    assert main(["show", "my.toml", "--data-root", "data", "--figure", "samples.png"]) == 0
+    assert Path("samples.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_validate_reads_the_data_root(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    mnist(Path("data"))
+    assert main(["validate", "my.toml", "--data-root", "data"]) == 0
+    assert capsys.readouterr().out.startswith("my.toml: valid (default: 1 tasks, 1 test sets, recipe ")
+    monkeypatch.setenv("EVERMAP_DATA", "data")
+    assert main(["validate", "my.toml"]) == 0
+
+
+def test_the_short_size_may_have_other_data(capsys: pytest.CaptureFixture[str]) -> None:
+    """Paths in `[short]` are relative to the file, and data that only the other size needs may be missing."""
+    rng = np.random.default_rng(0)
+    Path("recipes").mkdir()
+    np.savez("recipes/small.npz", x=rng.normal(size=(40, 3)), y=np.arange(40) % 4)
+    recipe = '[stream]\nlayout = "split"\nsource = "npz"\nsource_settings = { path = "large.npz" }\n'
+    Path("recipes/my.toml").write_text(recipe + '[short]\n"stream.source_settings.path" = "small.npz"\n')
+    assert main(["run", "recipes/my.toml"]) == 2
+    assert "recipes/my.toml: stream.source_settings.path: found 'large.npz'; there is no" in capsys.readouterr().err
+    arguments = ["run", "recipes/my.toml", "--size", "short", "--selector", "fixed:prototype", "--out", "here"]
+    assert main(arguments) == 0
+    assert str(Path("recipes/small.npz").absolute()) in Path("here/scenario.toml").read_text()
 
 
 def test_show_still_finds_what_is_wrong_in_the_recipe(capsys: pytest.CaptureFixture[str]) -> None:

@@ -73,3 +73,14 @@ def test_an_answer_must_fit_its_classes():
         said([[0.0, 0.0, 0.0]], (0, 1))
     with pytest.raises(ValueError, match="must differ"):
         said([[0.0, 0.0]], (1, 1))
+
+
+def test_only_the_classes_that_a_label_leaves_open_are_answered():
+    answer = said([[math.log(0.5), math.log(0.2), math.log(0.3)]], (0, 2, 3))
+    got = full_width(answer, 5, torch.tensor([2]), (2, 3)).exp()
+    trifle = EPSILON / 5
+    expected = [trifle, trifle, 0.4 * (1 - EPSILON) + trifle, 0.6 * (1 - EPSILON) + trifle, trifle]
+    assert got.tolist() == [pytest.approx(expected)]
+    unknown = full_width(answer, 5, torch.tensor([4]), (1, 4)).exp()
+    assert unknown[0, [1, 4]].tolist() == pytest.approx([0.5, 0.5], abs=2 * EPSILON)
+    assert int(unknown.argmax()) == 4

@@ -62,6 +62,9 @@ class FakeStream:
     def concept_of(self, i: int) -> int:
         return self.order[i]
 
+    def label_of(self, i: int) -> int | None:
+        return self.concepts[self.order[i]].label
+
     def task(self, i: int) -> Task:
         support = Samples(torch.zeros(4, 3), torch.tensor([0, 1, 0, 1]))
         return Task(f"task {i}", i, support, None, (0, 1), label=self.concepts[self.order[i]].label)

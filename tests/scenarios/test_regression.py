@@ -1,4 +1,4 @@
-"""Regression has no source of data yet: these streams are made up, and the measures and the agent take them."""
+"""Regression: what is measured, on streams that are made up and on `sinusoids`."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +49,9 @@ class Lines:
 
     def concept_of(self, i: int) -> int:
         return i
+
+    def label_of(self, i: int) -> int | None:
+        return self.concepts[i].label
 
     def samples(self, c: int, part: int) -> tuple[Tensor, Tensor]:
         rng = torch.Generator().manual_seed(100 * c + part)

@@ -17,9 +17,10 @@ from evermap.errors import RecordError, ResumeError
 from evermap.scenarios.record import read_record
 from evermap.scenarios.resume import resume
 from evermap.scenarios.run import run
+from evermap.scenarios.scenario import load_scenario
 
 sys.path.insert(0, str(Path(__file__).parent))
-from small_run import leavings, recipe
+from small_run import RECIPE, leavings, recipe
 
 COMMAND = ("evermap", "run", "small")
 
@@ -57,6 +58,12 @@ EVERYTHING = ()
 IN_PLACE = ("agent.sharing=in-place", "agent.selector=fixed:multitask", "evaluate_every=2")
 BY_LOT = ("agent.selector=random", "evaluate_every=3", "agent.stem=patches")
 META = ("agent.selector=fixed:maml", "seed=3")
+JOINED = (  # two sources, and a task of which it is hidden that it returns
+    "stream.sources={letters = {source = 'glyphs', settings = {alphabets = 2, characters = 5, samples = 20}}}",
+    "stream.tasks.3={name = 'letters', source = 'letters', classes = 4, train = 5, query = 5}",
+    "stream.tasks.4.hidden=true",
+    "agent.selector=random",
+)
 
 
 @pytest.mark.parametrize(
@@ -68,8 +75,9 @@ META = ("agent.selector=fixed:maml", "seed=3")
         (IN_PLACE, [("Learned", 1), ("Remembered", 1), ("Learned", 2), ("Remembered", 3), ("Profiled", 5)]),
         (BY_LOT, [("Remembered", 0), ("Remembered", 1), ("Remembered", 2), ("Evaluated", 5)]),
         (META, [("Remembered", 3), ("Learned", 4), ("Evaluated", 5)]),
+        (JOINED, [("Remembered", 2), ("Learned", 3), ("Remembered", 4), ("Evaluated", 5)]),
     ],
-    ids=["everything", "everything, elsewhere", "in place", "by lot", "meta"],
+    ids=["everything", "everything, elsewhere", "in place", "by lot", "meta", "joined sources"],
 )
 def test_it_ends_with_the_same_bytes(tmp_path, whole, changes, cuts):
     events, expected = whole(*changes)
@@ -100,6 +108,19 @@ def test_a_missing_row_is_evaluated_again_and_nothing_is_learned_again(tmp_path,
     assert (first.done, first.tasks, first.rows, first.changed) == (4, 6, 3, ())
     row = next(event for event in events if name(event) == "Evaluated" and event.task == 3)
     assert (name(second), second.row, second.values, second.samples) == ("Evaluated", 4 - 1, row.values, row.samples)
+
+
+def test_a_run_of_the_short_size_goes_on_in_it(tmp_path, capsys):
+    path = tmp_path / "my.toml"
+    path.write_text(RECIPE + '[short]\n"stream.test_per_class" = 5\n"agent.selector" = "fixed:prototype"\n')
+    short = load_scenario(path, size="short")
+    whole, out = tmp_path / "whole" / "run", tmp_path / "cut" / "run"
+    list(run(short, whole, command=COMMAND))
+    cut(run(short, out, command=COMMAND), "Remembered", 3)
+    path.unlink()  # the record says all
+    assert main(["resume", str(out)]) == 0
+    assert "my-short" in capsys.readouterr().out
+    assert leavings(out) == leavings(whole)
 
 
 def test_what_is_told_after_it_is_what_was_missing(tmp_path, whole):

@@ -31,9 +31,18 @@ def test_it_is_what_plain_loops_give(rows: list[list[float]], train: int) -> Non
 
 
 def test_values_to_be_predicted_are_never_taken_for_classes() -> None:
-    data = SourceData(torch.zeros(4, 1), torch.zeros(4).long(), ("all",), "table", targets=torch.ones(4, 1))
-    with pytest.raises(RecipeError, match=r"stream\.source: found 'digits'; its samples have values to be predicted"):
-        Stream(stream_spec(layout="split", classes_per_task=1), 0, data)
+    x = torch.arange(40.0)[:, None]
+    data = SourceData(x, torch.arange(40) % 2, ("f", "g"), "table", targets=3 * x, numbers=(0,))
+    stream = Stream(stream_spec(layout="split", classes_per_task=1), 0, data)
+    assert [(task.kind, task.classes) for task in stream] == [("regression", ())] * 2
+    for task in stream:
+        assert sorted(set(task.support.y.flatten().tolist())) == sorted(task.support.y.flatten().tolist())
+        slopes = task.support.y.diff(dim=0) / task.support.x.diff(dim=0)  # targets stay, inputs are standardised
+        torch.testing.assert_close(slopes, slopes[:1].expand_as(slopes), rtol=1e-4, atol=0)
+    with pytest.raises(
+        RecipeError, match=r"stream\.setting: found 'class-incremental'; functions are task-incremental"
+    ):
+        Stream(stream_spec(layout="split", classes_per_task=1, setting="class-incremental"), 0, data)
 
 
 def test_a_constant_column_is_zero_and_a_test_value_cannot_explode() -> None:

@@ -75,6 +75,30 @@ STREAMS: st.SearchStrategy[AnyStreamSpec] = st.one_of(
         st.integers(1, 4),
         st.integers(1, 14),
     ),
+    st.builds(
+        lambda n, o: stream_spec(layout="split", setting="blurry", classes_per_task=n, overlap=o),
+        st.integers(1, CLASSES),
+        st.floats(0, 0.9),
+    ),
+    st.builds(
+        lambda n, o, e: stream_spec(
+            layout="split", setting="online", classes_per_task=n, overlap=o, experience_size=e, order="random"
+        ),
+        st.integers(1, CLASSES),
+        st.floats(0, 0.9),
+        st.integers(1, 30),
+    ),
+    st.builds(
+        lambda v, f, n: stream_spec(layout="recurring", concepts=2, visits=v, first=f, later=n),
+        st.integers(1, 6),
+        st.integers(1, 14),
+        st.integers(1, 14),
+    ),
+    st.builds(
+        lambda tasks, order: stream_spec(layout="tasks", tasks=tasks, order=order),
+        drawn_tasks(),
+        st.sampled_from(["random", "easy-to-hard", "similar-first"]),
+    ),
 )
 
 
@@ -261,6 +285,52 @@ def test_neither_test_data_nor_the_stream_can_be_reached_from_a_task() -> None:
             assert tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
             if tensor.dim() > 1:
                 assert not set(ids(tensor)) & test_ids
+
+
+LETTERS = {"letters": {"source": "glyphs", "settings": {"alphabets": 1, "characters": 6, "samples": 20}}}
+OF_EVERY_KIND: list[dict[str, Any]] = [
+    {"layout": "few-shot", "tasks": 3, "source": "glyphs", "shots": 2},
+    {"layout": "regression", "tasks": [3], "source": "sinusoids"},
+    {"layout": "split", "setting": "online", "experience_size": 40, "overlap": 0.5},
+    {"layout": "recurring", "concepts": 2, "visits": 3},
+    {
+        "layout": "tasks",
+        "sources": LETTERS,
+        "tasks": [
+            {"name": "a", "source": "letters", "transforms": {"colour": 1}},
+            {"name": "b", "classes": 2},
+            {"name": "c", "returns": "a"},
+        ],
+    },
+    {
+        "layout": "ctrl",
+        "stream": "Sin",
+        "sources": {
+            f"letters {i}": {"source": "glyphs", "settings": {"alphabets": 1, "characters": 6, "seed": i}}
+            for i in range(4)
+        },
+        "roles": ["letters 0", "digits", "letters 1", "letters 2", "letters 3"],
+        "large": [9, 3],
+        "small": [4, 2],
+        "few": [2, 1],
+    },
+]
+
+
+@pytest.mark.parametrize("fields", OF_EVERY_KIND, ids=lambda fields: fields["layout"])
+def test_tasks_of_every_kind_reach_their_own_samples_only(fields: dict[str, Any]) -> None:
+    stream = build_stream(stream_spec(**fields), 0)
+    tests = {x.tobytes() for c in stream.concepts for x in stream.test(c.index).x.numpy()}
+    for i in range(min(len(stream), 8)):
+        task = stream.task(i)
+        things = reachable(task)
+        assert not [each for each in things if isinstance(each, Stream | SourceData | TestSet)]
+        tensors = [each for each in things if isinstance(each, torch.Tensor)]
+        assert len({each.data_ptr() for each in tensors}) == (4 if task.query else 2)
+        for tensor in tensors:
+            assert tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+        for part in (task.support, task.query):
+            assert part is None or not {x.tobytes() for x in part.x.numpy()} & tests
 
 
 def test_writing_into_a_task_changes_neither_stream_nor_test() -> None:

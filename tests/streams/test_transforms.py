@@ -8,9 +8,12 @@ from hypothesis import strategies as st
 from evermap.streams.seeds import generator
 from evermap.streams.spec import Transforms
 from evermap.streams.transforms import (
+    Drawn,
     add_noise,
     apply,
     blur,
+    colour,
+    colours,
     invert,
     noisy_labels,
     permute,
@@ -134,12 +137,34 @@ def test_one_class_has_no_wrong_label() -> None:
 
 def test_all_together_are_applied_in_the_order_of_the_fields() -> None:
     x, rng = image(3, 4, 1, 8, 8), generator(0, "noise")
-    what = Transforms(rotate=90, blur=0.5, invert=True, permute=3, noise=0.1)
+    what = Transforms(rotate=90, blur=0.5, invert=True, colour=2, permute=3, noise=0.1)
     permutation = pixel_permutation(0, 3, (1, 8, 8))
     assert permutation is not None
-    by_hand = permute(invert(blur(rotate(x, 90), 0.5)), permutation)
-    assert torch.equal(apply(x, what, permutation, rng), add_noise(by_hand, 0.1, generator(0, "noise")))
-    assert torch.equal(apply(x, Transforms(), None, rng), x)
+    pair = colours(0, 2)
+    assert pair is not None
+    by_hand = permute(colour(invert(blur(rotate(x, 90), 0.5)), pair), permutation)
+    assert torch.equal(apply(x, what, Drawn(permutation, pair, rng)), add_noise(by_hand, 0.1, generator(0, "noise")))
+    assert torch.equal(apply(x, Transforms(), Drawn(None, None, rng)), x)
+
+
+def test_colour_puts_two_colours_for_dark_and_light() -> None:
+    pair = torch.tensor([[0.0, 0.25, 1.0], [1.0, 0.75, 0.0]])
+    x = torch.tensor([0.0, 1.0, 0.5]).reshape(3, 1, 1, 1)
+    assert colour(x, pair)[:, :, 0, 0].tolist() == [[0.0, 0.25, 1.0], [1.0, 0.75, 0.0], [0.5, 0.5, 0.5]]
+    assert torch.equal(colour(x.expand(3, 3, 1, 1), pair), colour(x, pair))
+
+
+@given(st.integers(0, 10**6), st.integers(1, 50))
+def test_colours_are_the_numbers_own_and_told_apart(seed: int, number: int) -> None:
+    pair, again, other = colours(seed, number), colours(seed, number), colours(seed, number + 1)
+    assert pair is not None
+    assert again is not None
+    assert other is not None
+    assert torch.equal(pair, again)
+    assert not torch.equal(pair, other)
+    assert 0 <= float(pair.min()) <= float(pair.max()) <= 1
+    assert float((pair[0] - pair[1]).abs().max()) > 0.6
+    assert colours(seed, 0) is None
 
 
 @given(
@@ -154,7 +179,7 @@ def test_all_together_are_applied_in_the_order_of_the_fields() -> None:
 def test_inputs_keep_shape_type_and_range_and_are_never_written_to(what: Transforms) -> None:
     x = image(4, 3, 2, 6, 6)
     before = x.clone()
-    y = apply(x, what, None, generator(0, "noise"))
+    y = apply(x, what, Drawn(None, None, generator(0, "noise")))
     assert torch.equal(x, before)
     assert y.shape == x.shape
     assert y.dtype == torch.float32

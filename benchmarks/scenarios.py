@@ -1,0 +1,181 @@
+"""Runs every scenario of the library with scratch, finetune and prototype, and writes the table of docs/scenarios.md.
+
+    python benchmarks/scenarios.py --size short --seeds 3 --cells scenarios.jsonl --page docs/scenarios.md
+
+A finished cell (scenario, size, agent, seed) is a line of the file `--cells`: a second call goes on where the first one
+stopped, and makes a cell again whose recipe has changed. Scenarios whose data are not below EVERMAP_DATA are left out,
+and the page says so. `--figure` draws samples of every stream. Accuracy is that of the last row, averaged over the
+matrix's columns; R² for regression.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+# Where published data sets are.
+DATA = Path(os.environ["EVERMAP_DATA"]) if os.environ.get("EVERMAP_DATA") else None
+AGENTS = ("fixed:scratch", "fixed:finetune", "fixed:prototype")
+START, END = "<!-- table -->", "<!-- end of table -->"
+
+
+def cell(job: tuple[str, str, str, int]) -> dict[str, Any]:
+    """Run one agent with one seed through one scenario."""
+    name, size, agent, seed = job
+    import torch
+
+    from evermap.scenarios.run import run
+    from evermap.scenarios.scenario import load_scenario, recipe_hash
+
+    torch.set_num_threads(1)
+    scenario = load_scenario(name, [f"agent.selector={agent}", f"seed={seed}"], DATA, size=size)
+    began, values = time.process_time(), (float("nan"),)
+    with tempfile.TemporaryDirectory() as folder:
+        for event in run(scenario, Path(folder), data_root=DATA):
+            body = event.to_json()
+            if body["event"] == "Evaluated":
+                values = body["values"]
+    return {
+        "scenario": name,
+        "size": size,
+        "agent": agent,
+        "seed": seed,
+        "recipe": recipe_hash(scenario),
+        "accuracy": statistics.fmean(values),
+        "seconds": round(time.process_time() - began, 2),
+    }
+
+
+def wanted(names: list[str], size: str, seeds: int) -> tuple[dict[tuple[str, str, int], str], dict[str, str]]:
+    """List the cells with the hash of their recipe, and why scenarios are left out."""
+    from evermap.errors import UserError
+    from evermap.scenarios.scenario import load_scenario, recipe_hash
+    from evermap.streams.stream import build_stream
+
+    cells, left_out = {}, {}
+    for name in names:
+        try:
+            scenario = load_scenario(name, data_root=DATA, size=size)
+            build_stream(scenario.stream, scenario.seed, DATA)
+        except UserError as error:
+            left_out[name] = str(error)
+            continue
+        for agent in AGENTS:
+            for seed in range(seeds):
+                changed = load_scenario(name, [f"agent.selector={agent}", f"seed={seed}"], DATA, size=size)
+                cells[name, agent, seed] = recipe_hash(changed)
+    return cells, left_out
+
+
+def finished(path: Path, size: str) -> dict[tuple[str, str, int], dict[str, Any]]:
+    """Read the finished cells of a size; of two with the same name, the last counts."""
+    if not path.exists():
+        return {}
+    rows = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")]
+    return {(row["scenario"], row["agent"], row["seed"]): row for row in rows if row["size"] == size}
+
+
+def table(cells: dict[tuple[str, str, int], str], done: dict[tuple[str, str, int], dict[str, Any]], size: str) -> str:
+    """Write the Markdown table of all cells; the best of a scenario is bold."""
+    from evermap.scenarios.scenario import load_scenario
+    from evermap.streams.stream import build_stream
+
+    heads = " | ".join(agent.removeprefix("fixed:") for agent in AGENTS)
+    lines = [
+        f"| scenario | setting | tasks | shape | {heads} | what it shows |",
+        "| --- | --- | ---: | --- |" + " ---: |" * 3 + " --- |",
+    ]
+    for name in dict.fromkeys(each[0] for each in cells):
+        scenario = load_scenario(name, data_root=DATA, size=size)
+        stream = build_stream(scenario.stream, scenario.seed, DATA)
+        measured = [[done[c]["accuracy"] for c in cells if c[:2] == (name, agent) and c in done] for agent in AGENTS]
+        means = [statistics.fmean(values) if values else float("-inf") for values in measured]
+        texts = []
+        for values, mean in zip(measured, means, strict=True):
+            spread = f" ± {statistics.stdev(values) / len(values) ** 0.5:.3f}" if len(values) > 1 else ""
+            text = f"{mean:.3f}{spread}" if values else "n/a (not run)"
+            texts.append(f"**{text}**" if values and mean == max(means) else text)
+        shape = "×".join(map(str, stream.input_shape))
+        shows = scenario.shows.partition(": ")[0].partition(". ")[0].rstrip(".")
+        lines.append(
+            f"| {name} | {scenario.stream.setting.value} | {len(stream)} | {shape} | {' | '.join(texts)} | {shows} |"
+        )
+    return "\n".join(lines)
+
+
+def figure(names: list[str], size: str, path: Path) -> None:
+    """Draw a row for every stream of images: samples of five of its tasks, from the first to the last."""
+    from matplotlib.figure import Figure
+
+    from evermap.scenarios.sample_sheet import strip
+    from evermap.scenarios.scenario import load_scenario
+    from evermap.streams.stream import build_stream
+
+    rows = []
+    for name in names:
+        scenario = load_scenario(name, data_root=DATA, size=size)
+        stream = build_stream(scenario.stream, scenario.seed, DATA)
+        if stream.kind == "image":
+            picked = sorted({round(k * (len(stream) - 1) / 4) for k in range(5)})
+            rows.append((name, [strip(stream.task(i)) for i in picked]))
+    shown = Figure(figsize=(12, 0.36 * len(rows)))
+    axes = shown.subplots(len(rows), 5, squeeze=False)
+    for (name, strips), line in zip(rows, axes, strict=True):
+        for axis in line:
+            axis.axis("off")
+        for axis, each in zip(line, strips, strict=False):
+            axis.imshow(each.numpy(), cmap="gray", vmin=0, vmax=1)
+        line[0].text(-0.03, 0.5, name, transform=line[0].transAxes, ha="right", va="center", fontsize=7)
+    shown.subplots_adjust(left=0.17, right=0.995, top=0.995, bottom=0.005, wspace=0.03, hspace=0.12)
+    shown.savefig(path, dpi=100, metadata={"Software": None})
+
+
+def main() -> None:
+    """Read the command line, run what is missing, write the page."""
+    from evermap.scenarios.scenario import library
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("scenarios", nargs="*", help="names; all of the library when left out")
+    parser.add_argument("--size", choices=("short", "default"), default="short")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0")
+    parser.add_argument("--cells", type=Path, default=Path("runs/scenarios.jsonl"), help="file of finished cells")
+    parser.add_argument("--page", type=Path, help="page whose table is replaced; printed when left out")
+    parser.add_argument("--figure", type=Path, help="where to draw samples of every stream")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--table-only", action="store_true", help="run nothing; write what is finished")
+    given = parser.parse_args()
+    names = given.scenarios or list(library())
+    cells, left_out = wanted(names, given.size, given.seeds)
+    done = finished(given.cells, given.size)
+    done = {key: row for key, row in done.items() if cells.get(key) == row["recipe"]}
+    missing = [] if given.table_only else [c for c in cells if c not in done]
+    missing.sort(key=lambda c: c[2])  # seed by seed, so that a table of fewer seeds is there early
+    if missing:
+        given.cells.parent.mkdir(parents=True, exist_ok=True)
+        with ProcessPoolExecutor(given.jobs) as pool, given.cells.open("a") as file:
+            for row in pool.map(cell, [(name, given.size, agent, seed) for name, agent, seed in missing]):
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+                done[row["scenario"], row["agent"], row["seed"]] = row
+    text = table(cells, done, given.size)
+    said = "".join(f"\nLeft out here: `{name}` ({why})." for name, why in left_out.items())
+    text = f"Size `{given.size}`, seeds 0 to {given.seeds - 1}, {len(done)} of {len(cells)} cells.\n\n{text}\n{said}"
+    if given.figure:
+        figure([name for name in names if name not in left_out], given.size, given.figure)
+    if given.page:
+        before, _, rest = given.page.read_text().partition(START)
+        after = rest.partition(END)[2]
+        given.page.write_text(f"{before}{START}\n\n{text}\n{END}{after}")
+    else:
+        print(text)
+
+
+if __name__ == "__main__":
+    main()

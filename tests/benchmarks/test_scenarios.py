@@ -1,0 +1,76 @@
+"""The table of all scenarios: finished cells are kept, and only cells of today's recipes count."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import evermap
+
+SCRIPT = Path(evermap.__file__).parent / "benchmarks" / "scenarios.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("scenarios_table", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["scenarios_table"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def row(script: ModuleType, agent: str, seed: int, accuracy: float, recipe: str) -> str:
+    cell = {"scenario": "digits-split", "size": "short", "agent": agent, "seed": seed, "recipe": recipe}
+    return json.dumps({**cell, "accuracy": accuracy, "seconds": 1.0})
+
+
+def written(script: ModuleType, folder: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    page = folder / "page.md"
+    page.write_text(f"# Before\n\n{script.START}\nold\n{script.END}\n\nAfter.\n")
+    given = ["digits-split", "--seeds", "2", "--cells", str(folder / "cells.jsonl"), "--page", str(page), *arguments]
+    monkeypatch.setattr(sys, "argv", ["scenarios.py", *given])
+    script.main()
+    return page.read_text()
+
+
+def test_the_table_has_means_with_errors_and_says_what_is_missing(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells, _ = script.wanted(["digits-split"], "short", 2)
+    lines = [
+        row(script, "fixed:scratch", 0, 0.5, cells["digits-split", "fixed:scratch", 0]),
+        row(script, "fixed:scratch", 1, 0.7, cells["digits-split", "fixed:scratch", 1]),
+        row(script, "fixed:prototype", 0, 0.9, cells["digits-split", "fixed:prototype", 0]),
+        row(script, "fixed:prototype", 1, 0.1, "of another recipe"),
+        '{"half a li',
+    ]
+    (tmp_path / "cells.jsonl").write_text("\n".join(lines))
+    page = written(script, tmp_path, ["--table-only"], monkeypatch)
+    assert page.startswith("# Before\n")
+    assert page.endswith("\n\nAfter.\n")
+    assert "old" not in page
+    assert "| digits-split | task-incremental | 5 | 1×8×8 | 0.600 ± 0.100 | n/a (not run) | **0.900** |" in page
+    assert "3 of 6 cells" in page
+
+
+@pytest.mark.slow
+def test_a_second_call_goes_on(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = written(script, tmp_path, ["--jobs", "1"], monkeypatch)
+    assert "6 of 6 cells" in page
+    kept = (tmp_path / "cells.jsonl").read_text()
+    (tmp_path / "cells.jsonl").write_text("".join(kept.splitlines(keepends=True)[:5]))
+    assert written(script, tmp_path, ["--jobs", "1"], monkeypatch) == page
+    assert len((tmp_path / "cells.jsonl").read_text().splitlines()) == 6
+
+
+def test_scenarios_without_their_data_are_left_out_with_the_reason(script: ModuleType, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.toml"
+    broken.write_text('[stream]\nlayout = "split"\nsource = "nowhere"\n[short]\nseed = 1\n')
+    cells, left_out = script.wanted([str(broken)], "short", 1)
+    assert cells == {}
+    assert "no such source" in left_out[str(broken)]

@@ -22,8 +22,11 @@ from .work import Work
 
 # Samples per forward pass wherever the agent scores or answers: one fixed size, lest bits depend on the caller.
 BATCH = 1024
-# Fewest held-out samples on which a temperature is fitted; with fewer it would fit their noise.
+# Fewest held-out samples on which the temperature of an answer is fitted; with fewer it would fit their noise.
 FEWEST_TO_CALIBRATE = 20
+# Fewest on which snapshots of one arm are compared after calibration: without it a single confident error among a dozen
+# samples makes the first, untrained snapshot the best.
+FEWEST_TO_SCORE = 5
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def score(outputs: Tensor, y: Tensor, kind: str = "classification") -> Score:
     """Score outputs against targets.
 
     Networks that were trained for a short time are badly calibrated, and the raw log-loss punishes that more than wrong
-    answers: from 20 samples on it is taken after fitting one temperature.
+    answers: from five samples on it is taken after fitting one temperature.
 
     Args:
         outputs: Shape `(n, outputs)`.
@@ -86,7 +89,7 @@ def score(outputs: Tensor, y: Tensor, kind: str = "classification") -> Score:
         mse = float(((outputs - y) ** 2).mean())
         variance = float(((y - y.mean(dim=0)) ** 2).mean())
         return Score(mse, 1 - mse / variance if variance > 0 else float(mse == 0))
-    scale = temperature(outputs, y) if len(y) >= FEWEST_TO_CALIBRATE and bool(torch.isfinite(outputs).all()) else 1.0
+    scale = temperature(outputs, y) if len(y) >= FEWEST_TO_SCORE and bool(torch.isfinite(outputs).all()) else 1.0
     loss = float(torch.nn.functional.cross_entropy(outputs / scale, y))
     return Score(loss, float((outputs.argmax(dim=1) == y).float().mean()))
 

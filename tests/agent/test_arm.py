@@ -157,7 +157,7 @@ def log_loss(bias):
     return 0.5 * (math.log1p(math.exp(-bias)) + math.log1p(math.exp(bias)))
 
 
-FEW = Samples(HELD_OUT.x[:10], HELD_OUT.y[:10])  # too few to fit a temperature, so that losses are as by hand
+FEW = Samples(HELD_OUT.x[:4], HELD_OUT.y[:4])  # too few to fit a temperature, so that losses are as by hand
 
 
 def test_the_best_snapshot_is_kept():
@@ -169,6 +169,25 @@ def test_the_best_snapshot_is_kept():
     assert arm.model.head.bias[1].item() == 4.0
     assert arm.best_score == points[2].score
     assert torch.equal(arm.best_outputs[0], outputs_of(arm.best, FEW.x))
+
+
+def test_one_confident_error_does_not_make_the_untrained_snapshot_the_best():
+    some = Samples(HELD_OUT.x[:12].clone(), HELD_OUT.y[:12])
+    some.x[:] = (2.0 * some.y.float() - 1)[:, None]
+    some.x[0] *= -1
+
+    def learn(task, known, rng):
+        made = model()
+        for size in (0.0, 20.0):  # undecided; then right about eleven of twelve, and far too sure of all
+            with torch.no_grad():
+                made.head.weight.copy_(size * torch.tensor([[-1.0], [1.0]]).expand(2, 3))
+                made.head.bias.zero_()
+            yield made
+
+    arm = arm_of(learn, held_out=some, score_every=1)
+    exhaust(arm)
+    assert arm.best_unit == 2
+    assert arm.best_score.accuracy == pytest.approx(11 / 12)
 
 
 def test_keep_last_keeps_the_last():

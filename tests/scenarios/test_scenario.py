@@ -283,7 +283,7 @@ IN_TASKS = [
     ("stream.tasks.0.classes=[1, 'a']", "stream.tasks.0.classes: found 'a'; Ids of the classes"),
     ("stream.tasks.0.transforms.rotat=3", "stream.tasks.0.transforms.rotat: found 3; there is no such field (did you"),
     ("stream.tasks.0.classes=11", "stream.tasks.0.classes: found 11; the source has 10 classes"),
-    ("stream.tasks.0.train=150", "stream.tasks.0.train: found 150; class 0 has 133 training samples"),
+    ("stream.tasks.0.train=150", "stream.tasks.0.train: found 150; class 0 has 134 training samples"),
     ("stream.tasks=[]", "stream.tasks: found []; the list should have at least 1 item"),
     ("stream.tasks=3", "stream.tasks: found 3; input should be a list"),
 ]

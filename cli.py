@@ -137,18 +137,26 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Run a scenario, show what happens, and write its record and its report."""
+    from .errors import RecipeError
     from .scenarios.scenario import load_scenario
 
     _load_plugins(plugin)
-    overrides = list(sets or [])
+    overrides, options = list(sets or []), {}
     if selector is not None:
         overrides.append(f"agent.selector={json.dumps(selector)}")
+        options["agent.selector"] = "--selector"
     if seed is not None:
         overrides.append(f"seed={seed}")
+        options["seed"] = "--seed"
     if device is not Device.auto:
         overrides.append(f"device={device.value}")
     data_root = _data_root(data_root, download)
-    recipe = load_scenario(scenario, overrides, data_root, download=download, size=size.value)
+    try:
+        recipe = load_scenario(scenario, overrides, data_root, download=download, size=size.value)
+    except RecipeError as error:  # what an option of its own has set is not blamed on --set
+        if error.field not in options:
+            raise
+        raise error.at(options[error.field]) from None
     raise typer.Exit(_play(recipe, out, store, data_root, plugin or (), as_json))
 
 
@@ -510,7 +518,10 @@ def _play(
     """Run a recipe, show its events, write its report; give back the exit code."""
     _quiet()
     from .scenarios.record import check_writable, new_run_dir
-    from .scenarios.run import run as run_scenario
+
+    console = _stdout()
+    with console.status("Loading torch and Avalanche…") if console.is_terminal and not as_json else nullcontext():
+        from .scenarios.run import run as run_scenario
 
     selector, ours = recipe.agent.selector, out is None or not out.exists()
     if out is None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import Any
+import re
+import sys
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -44,9 +46,10 @@ def shown(entry: Registered) -> dict[str, Any]:
         entry: Its registration.
 
     Returns:
-        What `listed` says, with the whole docstring as "description", and "settings": name, default, unit and a
-        sentence for each of its hyperparameters. For an encoder also "costs": shape of input, features, parameters,
-        bytes and FLOPs per sample with the default settings; and "trouble": why there are none, mostly empty.
+        What `listed` says, with the whole docstring as "description", that of its module (the paper) as "background",
+        and "settings": name, default, unit, a sentence and the words that are valid for each of its hyperparameters.
+        For an encoder also "costs": shape of input, features, parameters, bytes and FLOPs per sample with the default
+        settings; and "trouble": why there are none, mostly empty.
 
     Raises:
         PluginError: If it cannot be imported.
@@ -54,6 +57,7 @@ def shown(entry: Registered) -> dict[str, Any]:
     thing = entry.load()
     settings = []
     kind = getattr(thing, "Settings", thing)  # a source is itself the frozen dataclass of its settings
+    hints = get_type_hints(kind) if dataclasses.is_dataclass(kind) else {}
     if dataclasses.is_dataclass(kind):
         for each in dataclasses.fields(kind):
             settings.append(
@@ -62,6 +66,7 @@ def shown(entry: Registered) -> dict[str, Any]:
                     "default": _default(each),
                     "unit": str(each.metadata.get("unit", "")),
                     "help": str(each.metadata.get("help", "")),
+                    "values": _values(hints.get(each.name)),
                 }
             )
     page = {
@@ -69,6 +74,7 @@ def shown(entry: Registered) -> dict[str, Any]:
         "name": entry.name,
         "origin": entry.origin,
         "description": _docstring(thing) or "No description.",
+        "background": _docstring(sys.modules.get(thing.__module__)),
         "settings": settings,
     }
     if entry.kind == "encoder":
@@ -111,7 +117,7 @@ def show_page(page: dict[str, Any]) -> RenderableType:
         Its docstring and a table of its settings.
     """
     head = Text.assemble((plain(page["name"]), "bold cyan"), f"  {page['kind']}  ", (plain(page["origin"]), "dim"))
-    body = Text(page["description"])
+    body = Text(_reflowed("\n\n".join(filter(None, (page["description"], page["background"])))))
     costs = _cost_table(page)
     if not page["settings"]:
         return Group(head, Text(), body, Text(), Text("It has no settings.", style="dim"), *costs)
@@ -120,7 +126,7 @@ def show_page(page: dict[str, Any]) -> RenderableType:
         table.add_column(name, header_style="dim", **options)
     table.add_column("what it does", header_style="dim", ratio=1)
     for each in page["settings"]:
-        table.add_row(*(Text(str(each[key])) for key in ("name", "default", "unit", "help")))
+        table.add_row(*(Text(str(each[key])) for key in ("name", "default", "unit")), Text(_help(each)))
     return Group(head, Text(), body, Text(), table, *costs)
 
 
@@ -170,6 +176,27 @@ def _docstring(thing: Any) -> str:
     """Return a class's own docstring, cleaned; never one it inherited, nor a dataclass's signature."""
     own = vars(thing).get("__doc__") if inspect.isclass(thing) else getattr(thing, "__doc__", None)
     return inspect.cleandoc(own) if isinstance(own, str) else ""
+
+
+def _reflowed(text: str) -> str:
+    """Undo the line breaks within paragraphs; lists and tables keep theirs."""
+    parts = text.split("\n\n")
+    return "\n\n".join(
+        part if re.search(r"^\s*([-|*]|\d+\.) ", part, re.M) else " ".join(part.split()) for part in parts
+    )
+
+
+def _help(setting: dict[str, Any]) -> str:
+    """Say what a setting does, and which words it may be."""
+    values = setting["values"]
+    return setting["help"] + (f" One of: {', '.join(values)}." if values else "")
+
+
+def _values(hint: Any) -> list[str]:
+    """List the words that a setting may be; empty where any text or number may stand there."""
+    if get_origin(hint) is Literal:
+        return [str(value) for value in get_args(hint)]
+    return [value for part in get_args(hint) for value in _values(part)]
 
 
 def _default(each: dataclasses.Field[Any]) -> Any:

@@ -147,7 +147,8 @@ def _tasks(plans: Sequence[TaskPlan], test: Sequence[int], cap: int | None, piec
         special += [f"label noise {each.label_noise:g}"] if each.label_noise else []
         returns = "returns, hidden" if each.hidden else "returns"
         special += [returns] if each.concept in seen and each.piece is None else []
-        special += [f"phase {each.phase}"] if each.phase else []
+        special += ["labels of its own"] if each.own_labels else []
+        special += [f"jointly ({each.phase})"] if each.phase else []
         seen.add(each.concept)
         samples = sum(each.support)
         if each.piece is not None:

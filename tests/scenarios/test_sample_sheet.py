@@ -79,7 +79,7 @@ def test_an_estimate_counts_bytes_exactly_and_grows_with_the_work() -> None:
 def test_an_outline_tells_what_is_special_of_every_task() -> None:
     page = outline(load_scenario("demo"), "demo")
     special = {task["name"]: task["special"] for task in page["tasks"]}
-    assert special["0 to 2"] == ["phase start"]
+    assert special["0 to 2"] == ["jointly (start)"]
     assert special["turned"] == ["rotate 30.0"]
     assert special["wrong labels"] == ["label noise 0.3"]
     assert special["all digits again"] == ["returns"]

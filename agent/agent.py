@@ -175,6 +175,9 @@ class LifelongAgent:
             wanted=wanted if wanted != choice.strategy else None,
             flops=bench.ledger.flops.get("select", 0.0) - spent,
             seconds=time.process_time() - start,
+            tried=choice.tried,
+            expected=choice.expected.nats if choice.expected else None,
+            unsure=choice.expected.error if choice.expected else None,
         )
         yield self.note(chosen)
         return chosen

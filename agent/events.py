@@ -72,6 +72,7 @@ class ProbeScore:
         reuse: Accuracy of the best stored head as it is after matching labels (Hungarian); None without a head.
         samples: Samples that all this was measured on.
         heads: Stored heads that were asked for `reuse`.
+        logme: Logarithm of maximum evidence (You 2021, arXiv 2102.11005), per sample and class; None where not asked for.
     """
 
     candidate: str
@@ -82,6 +83,7 @@ class ProbeScore:
     ridge: float | None = None
     samples: int = 0
     heads: int = 0
+    logme: float | None = None
 
     @property
     def closed_form(self) -> float:
@@ -132,6 +134,32 @@ class Considered:
 
 
 @dataclass(frozen=True)
+class JudgedArm:
+    """One arm that was compared with the closed-form default, sample by sample on the held-out part.
+
+    Attributes:
+        strategy: Registered name.
+        source: What it started from; None for none.
+        nats: Its mean gain over the default in calibrated log-loss (regression: in log-likelihood); None where that
+            was not measured.
+        error: Standard error of that gain.
+        units: Units of work it had done; 0 where it had ended.
+        flops: FLOPs it had spent.
+        expected: The gain that experience expected of it, in nats; None where nothing was asked of experience.
+        unsure: Standard deviation of that expectation.
+    """
+
+    strategy: str
+    source: str | None
+    nats: float | None
+    error: float | None
+    units: int = 0
+    flops: float = 0.0
+    expected: float | None = None
+    unsure: float | None = None
+
+
+@dataclass(frozen=True)
 class Chosen(Event):
     """How a task will be learned.
 
@@ -144,6 +172,9 @@ class Chosen(Event):
         wanted: The strategy that the selector wanted where it did not apply and another stands in; else None.
         flops: What choosing cost beside the profile.
         seconds: CPU seconds it took.
+        tried: Arms that were tried out, each as it stood after its last rung.
+        expected: The gain over the default that is expected of what was chosen, in nats; None where nothing is.
+        unsure: Standard deviation of that expectation.
     """
 
     task: int
@@ -154,6 +185,9 @@ class Chosen(Event):
     wanted: str | None = None
     flops: float = 0.0
     seconds: float = 0.0
+    tried: tuple[JudgedArm, ...] = ()
+    expected: float | None = None
+    unsure: float | None = None
 
 
 @dataclass(frozen=True)
@@ -231,6 +265,8 @@ class Learned(Event):
         consolidation: FLOPs of the work for later tasks, part of the total.
         gain: By how much the stored entries that it stands on helped, in accuracy against the closed form without
             them: on held-out samples where that was the guard, else left out one by one; None where neither is known.
+        samples: Support samples, those held out of them among them.
+        judged: What was chosen, as the guard found it; None where there was no guard.
     """
 
     task: int
@@ -250,6 +286,8 @@ class Learned(Event):
     verdict: str = ""
     consolidation: float = 0.0
     gain: float | None = None
+    samples: int = 0
+    judged: JudgedArm | None = None
 
 
 @dataclass(frozen=True)

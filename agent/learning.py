@@ -14,17 +14,16 @@ from ..streams.task import Task
 from .agent_settings import AgentSettings
 from .arm import FEWEST_TO_CALIBRATE, Arm
 from .closed_form import temperature
-from .events import Chosen, Event, Learned
+from .events import Chosen, Event, JudgedArm, Learned
 from .known import Meta
 from .library import Library
 from .model import Model
 from .outcome import Extra, Outcome
 from .selector import Choice, Option, Selector
+from .verdict import Gain, clear, losses
+from .verdict import gain as gain_over
 from .work import Work
 from .workbench import Workbench
-
-# Standard errors by which what was chosen must beat its guard: one-sided, 5 %.
-MARGIN = 1.64
 
 
 class Learning:
@@ -75,9 +74,12 @@ class Learning:
             raise NothingApplies(task.name, {"every strategy": "; ".join(warnings)})
         option, arm = done
         extras: list[Extra] = []
-        verdict, gain = "", None
+        verdict, gain, compared = "", None, None
         if guard is not None and bench.held_out is not None:
-            verdict, beaten = _verdict(option, arm, *guard, bench.held_out.y, task.kind)
+            ours, theirs = (losses(each.best_outputs[0], bench.held_out.y, task.kind) for each in (arm, guard[1]))
+            measured = gain_over(ours, theirs, task.kind)
+            compared = JudgedArm(option.strategy, option.source, measured.nats, measured.error, flops=arm.flops)
+            verdict, beaten = _verdict(option, ours, guard[0], theirs, measured, plan, task.kind)
             if beaten:
                 extras.append(Extra(_kept(arm), option, arm.flops))
                 option, arm = guard
@@ -113,6 +115,8 @@ class Learning:
             verdict=verdict,
             consolidation=ledger.flops.get("consolidate", 0.0),
             gain=gain if self._library.is_stored(option.source) or helper else None,
+            samples=len(bench.whole.support),
+            judged=compared,
         )
         yield learned
         return Outcome(model, option, choice, learned, tuple(extras), metas)
@@ -225,27 +229,18 @@ def _promised(option: Option, bench: Workbench) -> float | None:
     return None if value is None else value - max(without)
 
 
-def _verdict(option: Option, arm: Arm, guard: Option, bound: Arm, y: Tensor, kind: str) -> tuple[str, bool]:
-    """Compare what was chosen with the guard, sample by sample on the held-out part; in words, and whether it answers.
-
-    The guard is left only for a clear margin: the mean of the paired differences of calibrated log-losses (regression:
-    of squared errors) must exceed 1.64 of its standard errors (one-sided, 5 %), lest the luckier of equals be chosen.
-    """
-    ours, theirs = (_losses(each.best_outputs[0], y, kind) for each in (arm, bound))
+def _verdict(option: Option, ours: Tensor, guard: Option, theirs: Tensor, measured: Gain, plan: Choice, kind: str) -> tuple[str, bool]:
+    """Say in words whether what was chosen or its guard answers, and whether it is the guard."""
     unit = "squared error" if kind == "regression" else "nats"
-    gain = theirs - ours
-    error = float(gain.std()) / len(gain) ** 0.5
     figures = (
-        f"{float(ours.mean()):.3f} {unit} on {len(y)} held-out samples against {float(theirs.mean()):.3f} "
+        f"{float(ours.mean()):.3f} {unit} on {len(ours)} held-out samples against {float(theirs.mean()):.3f} "
         f"of {guard.strategy} on {guard.source}"
     )
-    if float(gain.mean()) > MARGIN * error:
-        return f"{option.strategy} has {figures}: it answers", False
-    return f"{option.strategy} has {figures}, not clearly better: {guard.strategy} answers", True
-
-
-def _losses(outputs: Tensor, y: Tensor, kind: str) -> Tensor:
-    """Calibrated log-loss (regression: squared error) of every sample, shape `(n,)`."""
-    if kind == "regression":
-        return ((outputs - y) ** 2).mean(dim=1)
-    return torch.nn.functional.cross_entropy(outputs / temperature(outputs, y), y, reduction="none")
+    believed = ""
+    if plan.expected is not None:
+        joined = plan.expected.joined(measured)
+        believed = f"; with what was expected ({plan.expected.nats:+.2f}) a gain of {joined.nats:+.3f} is believed"
+    if clear(measured, plan.expected):
+        return f"{option.strategy} has {figures}{believed}: it answers", False
+    better = "not better" if plan.expected is not None else "not clearly better"
+    return f"{option.strategy} has {figures}{believed}, {better}: {guard.strategy} answers", True

@@ -12,7 +12,8 @@ import torch
 from .. import registry
 from ..errors import UnknownName, UserError
 from ..streams.task import Task
-from .events import Learned, Profiled
+from .events import JudgedArm, Learned, Profiled
+from .verdict import Gain
 
 if TYPE_CHECKING:
     from .workbench import Workbench
@@ -45,6 +46,9 @@ class Choice:
         guard: A closed form that answers instead, unless what was chosen is better on held-out samples; None for none.
         background: What trains an encoder for the store with what is left of the budget; it never answers. None for
             none.
+        expected: The gain over the guard that experience expects, which its verdict is joined with; None where the
+            verdict is to be measured alone.
+        tried: Arms that were tried out, for the record.
     """
 
     strategy: str
@@ -53,6 +57,8 @@ class Choice:
     scores: Mapping[Option, float] = field(default_factory=dict)
     guard: Option | None = None
     background: Option | None = None
+    expected: Gain | None = None
+    tried: tuple[JudgedArm, ...] = ()
 
 
 class Selector(ABC):
@@ -60,10 +66,12 @@ class Selector(ABC):
 
     Attributes:
         name: The name it is chosen by; what stands behind a colon ("fixed:finetune") is given to the constructor.
+        asks_logme: Whether candidates are to be scored by LogME as well, paid like every score.
     """
 
     registry_kind: ClassVar[str] = "selector"
     name: ClassVar[str]
+    asks_logme: bool = False
 
     def __init__(self, argument: str = "") -> None:
         """Keep what stood behind the colon.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
 from typing import ClassVar
 
 import torch
@@ -16,7 +15,7 @@ import torch
 from ...streams.task import Task
 from ..arm import FEWEST_TO_CALIBRATE
 from ..events import ProbeScore, Profiled
-from ..probe import FEWEST_TO_RECOGNISE
+from ..recognition import FEW_TO_COMPARE, recognised, share_error
 from ..selector import Choice, Option, Selector
 from ..workbench import Workbench
 
@@ -24,10 +23,6 @@ from ..workbench import Workbench
 MARGIN = 0.9
 # Samples per class up to which meta-learning is thought of.
 FEW = 5
-# Samples from which shares of right answers are compared without a margin.
-FEW_TO_COMPARE = 30
-# Agreement that needs no margin, as long as a new head is not better.
-RECOGNISED = 0.97
 
 
 class Probe(Selector):
@@ -57,7 +52,7 @@ class Probe(Selector):
             option = _trained(open_to, bench, scores, profile, 0.0)
             return Choice(option.strategy, option.source, "no closed-form head applies", values)
         bound = scores[default.source].closed_form if default.source in scores else 0.0
-        known = _recognised(task, open_to, bench, scores, bound)
+        known = recognised(task, open_to, bench, scores, bound)
         if known is not None:
             agreement = scores[str(known.source)].reuse or 0.0
             reason = f"a stored model gets {agreement:.0%} of the support set right, a new closed-form head {bound:.0%}"
@@ -109,43 +104,6 @@ def _default(options: Sequence[Option], bench: Workbench, scores: Mapping[str, P
     return min(closed, key=error)
 
 
-def _recognised(
-    task: Task, options: Sequence[Option], bench: Workbench, scores: Mapping[str, ProbeScore], bound: float
-) -> Option | None:
-    """The stored model that agrees best, if a new head would not be better.
-
-    A model of the very task (its label came before) was learned from samples that are gone: a new head must be better
-    by two standard errors to replace it. Any other one must agree at least as well as a new head left out, on few
-    samples by a standard error better, and by what the best of several exceeds their mean by luck.
-    """
-    reuse = {o: scores[o.source].reuse for o in options if o.strategy == "reuse" and o.source and o.source in scores}
-    agreeing = {option: value for option, value in reuse.items() if value is not None}
-    n = max((scores[str(option.source)].samples for option in agreeing), default=0)
-    if n < FEWEST_TO_RECOGNISE:
-        return None
-    asked = sum(scores[str(option.source)].heads for option in agreeing)
-    own = {s.id for s in bench.known.representations() for r in s.tasks if r.label == task.label is not None}
-    luck = (1.0 if n < FEW_TO_COMPARE else 0.0) + _luck(max(asked, len(agreeing)))
-
-    def bar(option: Option) -> float:
-        error = _error(agreeing[option], n)
-        return bound - 2 * error if option.source in own else max(bound, min(bound + luck * error, RECOGNISED))
-
-    passing = [option for option in agreeing if agreeing[option] >= bar(option)]
-    return max(passing, key=lambda option: agreeing[option], default=None)
-
-
-def _luck(m: int) -> float:
-    """By how many standard errors the best of `m` equals is expected to exceed their mean (Blom 1958)."""
-    return NormalDist().inv_cdf((m - 0.375) / (m + 0.25))
-
-
-def _error(share: float, n: int) -> float:
-    """Standard error of a share of `n` samples."""
-    n = max(n, 1)
-    return math.sqrt(max(share * (1 - share), 1 / n) / n)
-
-
 def _trained(
     options: Sequence[Option], bench: Workbench, scores: Mapping[str, ProbeScore], profile: Profiled, bound: float
 ) -> Option:
@@ -160,7 +118,7 @@ def _trained(
         return first["maml"]
     probed = [(option, scores[option.source]) for option in options if option.source and option.source in scores]
     for option, score in probed:
-        nearly = score.reuse is not None and score.reuse >= bound - 2 * _error(score.reuse, score.samples)
+        nearly = score.reuse is not None and score.reuse >= bound - 2 * share_error(score.reuse, score.samples)
         if option.strategy == "distill" and nearly and score.samples >= FEW_TO_COMPARE:
             return option
     useless = min(

@@ -116,7 +116,7 @@ class LifelongAgent:
         """
         ledger = Ledger(self.budget(task))
         probing = self.selector.needs_profile(self.strategies)
-        bench = self._bench = self.layout.lay_out(task, ledger, probing)
+        bench = self._bench = self.layout.lay_out(task, ledger, probing, self.selector.asks_logme)
         per_class = (
             torch.bincount(bench.whole.support.y, minlength=task.outputs).min() if task.classes else len(task.support)
         )

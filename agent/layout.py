@@ -73,13 +73,14 @@ class Layout:
             self._unit_costs[shape] = arm.flops
         return self._settings.scratch * units * self._unit_costs[shape]
 
-    def lay_out(self, task: Task, ledger: Ledger, probing: bool) -> Workbench:
+    def lay_out(self, task: Task, ledger: Ledger, probing: bool, logme: bool = False) -> Workbench:
         """Bring a task before the strategies.
 
         Args:
             task: The task as it came.
             ledger: Pays for it.
             probing: Whether to score what is known for it.
+            logme: Whether to score it by LogME as well.
 
         Returns:
             The workbench.
@@ -95,7 +96,7 @@ class Layout:
                 known = replace(known, joint=(joint.strategy, joint.model.copy))
             ledger.pay("together", joint.flops, joint.seconds)
         if probing:
-            known = self._probed(view, known, ledger)
+            known = self._probed(view, known, ledger, logme)
         return Workbench(
             task=seen,
             whole=replace(view, query=None),
@@ -108,7 +109,7 @@ class Layout:
             patience=settings.patience,
         )
 
-    def _probed(self, view: Task, known: Known, ledger: Ledger) -> Known:
+    def _probed(self, view: Task, known: Known, ledger: Ledger, logme: bool) -> Known:
         """Score what is known for a task, within the share for it: the default, some encoders, random features.
 
         Encoders of models for the very task, which came before, are always among them; then the newest. An encoder that
@@ -130,5 +131,5 @@ class Layout:
             if scores and ledger.flops.get("profile", 0.0) + each.of(len(samples)) > share:
                 continue
             with ledger.counting("profile"):
-                scores[source.id] = probe(source, view, samples)
+                scores[source.id] = probe(source, view, samples, logme)
         return self._library.ranked(known, scores)

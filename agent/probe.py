@@ -17,6 +17,7 @@ from .entries import TaskRecord
 from .events import ProbeScore
 from .known import Source
 from .model import Model
+from .transferability import logme
 
 # Support samples that are looked at; more make scores no better and the decompositions dear (n³).
 MOST_SAMPLES = 1000
@@ -102,13 +103,14 @@ def sample(task: Task, prices: Sequence[Price], flops: float, rng: torch.Generat
 
 
 @torch.no_grad()
-def probe(source: Source, task: Task, samples: Samples) -> ProbeScore:
+def probe(source: Source, task: Task, samples: Samples, with_logme: bool = False) -> ProbeScore:
     """Score one representation by leave-one-out on all samples, without a split.
 
     Args:
         source: The representation.
         task: The task, for its kind and number of classes.
         samples: What to look at, at least two.
+        with_logme: Whether to take the logarithm of maximum evidence as well, which costs another decomposition.
 
     Returns:
         Its scores; see `ProbeScore`.
@@ -128,6 +130,7 @@ def probe(source: Source, task: Task, samples: Samples) -> ProbeScore:
         ridge=float((fit.loo.argmax(dim=1) == y).float().mean()),
         samples=len(samples),
         heads=len(agreements),
+        logme=logme(features, y, classes) if with_logme else None,
     )
 
 

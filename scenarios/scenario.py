@@ -32,7 +32,7 @@ SHORT = "short"
 class AgentSpec(Spec):
     """Who learns."""
 
-    selector: str = "probe"
+    selector: str = "auto"
     """Who chooses how a task is learned: a registered selector, or "fixed:NAME" for one strategy throughout."""
     encoder: str = "mlp"
     """Registered name of the network that is trained."""

@@ -64,6 +64,7 @@ class Kind(StrEnum):
     selectors = "selectors"
     encoders = "encoders"
     sources = "sources"
+    baselines = "baselines"
 
 
 _SINGULAR = {"strategies": "strategy", "selectors": "selector", "encoders": "encoder", "sources": "source"}
@@ -113,8 +114,14 @@ def root(
 @app.command(context_settings=_HELP)
 def run(
     scenario: Annotated[str, typer.Argument(help="A scenario's name (`evermap list scenarios`) or a TOML file.")],
-    selector: Annotated[
-        str | None, typer.Option(metavar="NAME", help="How to choose, e.g. probe, random, fixed:finetune.")
+    agent: Annotated[
+        str | None,
+        typer.Option(
+            "--agent",
+            "--selector",
+            metavar="TEXT",
+            help="Who learns: probe, random, fixed:NAME, avalanche:NAME(…), independent, joint.",
+        ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The seed that decides everything random.")] = None,
     out: Annotated[
@@ -142,9 +149,9 @@ def run(
 
     _load_plugins(plugin)
     overrides, options = list(sets or []), {}
-    if selector is not None:
-        overrides.append(f"agent.selector={json.dumps(selector)}")
-        options["agent.selector"] = "--selector"
+    if agent is not None:
+        overrides.append(f"agent.selector={json.dumps(agent)}")
+        options["agent.selector"] = "--agent"
     if seed is not None:
         overrides.append(f"seed={seed}")
         options["seed"] = "--seed"
@@ -196,18 +203,21 @@ def list_(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """List scenarios, strategies, selectors, encoders and sources, each with a line about it."""
+    """List scenarios, strategies, selectors, encoders, sources and baselines, each with a line about it."""
     from .registry import registered
-    from .reports.catalog import list_table, listed
+    from .reports.catalog import baseline_table, list_table, listed
+    from .scenarios.baseline_catalog import listed_baselines
     from .scenarios.scenario import library
 
     _load_plugins(plugin)
-    found: dict[str, list[dict[str, str]]] = {}
+    found: dict[str, list[dict[str, Any]]] = {}
     for each in [kind] if kind else list(Kind):
         if each is Kind.scenarios:
             rows = [
                 {"kind": "scenario", "name": n, "description": d, "origin": "evermap"} for n, d in library().items()
             ]
+        elif each is Kind.baselines:
+            rows = listed_baselines()
         else:
             rows = [listed(entry) for entry in registered(_SINGULAR[each.value]).values()]
         found[each.value] = rows
@@ -218,12 +228,13 @@ def list_(
     for position, (title, rows) in enumerate(found.items()):
         if position:
             console.print()
-        console.print(list_table(title.capitalize(), rows))
+        draw = baseline_table if title == Kind.baselines else list_table
+        console.print(draw(title.capitalize(), rows))
 
 
 @app.command(context_settings=_HELP)
 def show(
-    name: Annotated[str, typer.Argument(help="A scenario, strategy, selector, encoder or source.")],
+    name: Annotated[str, typer.Argument(help="A scenario, strategy, selector, encoder, source or baseline.")],
     size: Size = Sized.default,
     figure: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw samples of every task of a scenario: .png, .svg or .pdf.")
@@ -234,14 +245,17 @@ def show(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Show what a scenario holds, or what a strategy, selector, encoder or source does and how it is set."""
+    """Show what a scenario holds, or what a strategy, selector, encoder, source or baseline does and how it is set."""
     from .errors import UnknownName, UserError
     from .registry import GROUPS, registered
     from .reports.catalog import show_page, shown
+    from .scenarios.baseline_catalog import shown_baseline
+    from .scenarios.competitor import is_competitor
     from .scenarios.scenario import library
 
     _load_plugins(plugin)
     pages = [shown(entries[name]) for kind in GROUPS if name in (entries := registered(kind))]
+    pages += [shown_baseline(name)] if is_competitor(name) else []
     is_scenario = name in library() or name.endswith(".toml")
     if not pages and not is_scenario:
         known = [*library(), *(each for kind in GROUPS for each in registered(kind))]

@@ -107,6 +107,33 @@ def list_table(title: str, rows: list[dict[str, str]]) -> Table:
     return table
 
 
+def baseline_table(title: str, rows: list[dict[str, Any]]) -> RenderableType:
+    """Draw the list of competitors.
+
+    Args:
+        title: What is listed.
+        rows: What `scenarios.baseline_catalog` gave.
+
+    Returns:
+        A table, with what its letters mean below.
+    """
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    table.add_column("name", style="cyan", no_wrap=True, header_style="dim")
+    table.add_column("runs in", no_wrap=True, header_style="dim")
+    table.add_column("what it does", ratio=2, header_style="dim")
+    table.add_column("set with", ratio=1, header_style="dim")
+    letters = [("T", "task-"), ("D", "domain-"), ("C", "class-incremental"), ("B", "blurry"), ("O", "online")]
+    common = set.intersection(*({a["name"] for a in row["arguments"]} for row in rows if row["arguments"]))
+    for row in rows:
+        runs = " ".join(k if any(s.startswith(k.lower()) for s in row["settings"]) else "·" for k, _ in letters)
+        own = [f"{a['name']}={a['default']}" for a in row["arguments"] if a["name"] not in common]
+        needs = f" Needs {', '.join(row['missing'])}, not installed." if row["missing"] else ""
+        table.add_row(row["name"], runs, Text(plain(row["description"] + needs)), Text(", ".join(own)))
+    said = ", ".join(f"{key} {word}" for key, word in letters)
+    everywhere = ", ".join(a["name"] for a in rows[-1]["arguments"] if a["name"] in common)
+    return Group(table, Text(f"{said}. Every method of Avalanche also takes {everywhere}.", style="dim"))
+
+
 def show_page(page: dict[str, Any]) -> RenderableType:
     """Draw one registered object.
 

@@ -16,10 +16,11 @@ from pydantic import Field, ValidationError, field_validator
 from .. import registry
 from ..errors import DataMissing, RecipeError, UnknownName, UserError
 from ..streams.layouts import check_setting
-from ..streams.plan import plan
+from ..streams.plan import TaskPlan, plan
 from ..streams.source import Sizes, Source
 from ..streams.spec import Count, Share, Spec, StreamSpec, TomlValue
 from ..streams.supply import sizes_of, used_sources
+from .competitor import BOUNDS, PREFIX, is_competitor, parse, table
 from .data_paths import anchored, sources_of
 from .explain import explain
 from .override import WHERE, changed, override
@@ -33,7 +34,9 @@ class AgentSpec(Spec):
     """Who learns."""
 
     selector: str = "auto"
-    """Who chooses how a task is learned: a registered selector, or "fixed:NAME" for one strategy throughout."""
+    """Who chooses how a task is learned: a registered selector, or "fixed:NAME" for one strategy throughout. Or who
+    runs instead: "avalanche:NAME(argument=value, …)", one of Avalanche's strategies (`evermap list baselines`), or a
+    bound: "independent" (a fresh model per task) or "joint" (all tasks so far together)."""
     encoder: str = "mlp"
     """Registered name of the network that is trained."""
     encoder_settings: dict[str, TomlValue] = Field(default_factory=dict)
@@ -289,7 +292,7 @@ def _checked(
         _check_names(scenario, where)
         sizes = sizes_of(scenario.stream, where, data_root, download, known)
         if sizes is not None:
-            plan(scenario.stream, scenario.seed, sizes, where)
+            check_competitor(scenario, plan(scenario.stream, scenario.seed, sizes, where), where)
             _check_kind(scenario, sizes.kind, where)
     return scenario
 
@@ -302,14 +305,50 @@ def _check_kind(scenario: Scenario, kind: str, where: str) -> None:
         raise RecipeError(where, "agent.stem", "patches", valid)
 
 
+def check_competitor(scenario: Scenario, plans: Sequence[TaskPlan], where: str) -> None:
+    """Refuse a pair of a competitor and a stream that cannot be run, before anything is learned.
+
+    Args:
+        scenario: The recipe; nothing is checked where one of evermap's selectors chooses.
+        plans: What was decided for every task of its stream.
+        where: The file, or what else an error names as the place.
+
+    Raises:
+        RecipeError: If it cannot be run; says why.
+    """
+    text = scenario.agent.selector
+    if is_competitor(text):
+        regression, own_labels = any(not each.classes for each in plans), any(each.own_labels for each in plans)
+        why_not = parse(text).refusal(scenario.stream.setting, regression, own_labels)
+        if why_not is not None:
+            raise RecipeError(where, "agent.selector", text, why_not)
+
+
 def _check_names(scenario: Scenario, where: str) -> None:
-    selector, colon, strategy = scenario.agent.selector.partition(":")
-    wanted = [("selector", selector, "agent.selector"), ("encoder", scenario.agent.encoder, "agent.encoder")]
-    wanted += [("strategy", strategy, "agent.selector")] if colon else []
+    text = scenario.agent.selector
+    selector, colon, strategy = text.partition(":")
+    wanted = [("encoder", scenario.agent.encoder, "agent.encoder")]
+    if is_competitor(text):
+        try:
+            parse(text)
+        except UserError as error:
+            raise RecipeError(where, "agent.selector", text, str(error)) from None
+    else:
+        wanted.insert(0, ("selector", selector, "agent.selector"))
+        wanted += [("strategy", strategy, "agent.selector")] if selector == "fixed" and colon else []
     wanted += [("strategy", name, f"strategies.{name}") for name in scenario.strategies]
     for kind, name, field in wanted:
-        known = list(registry.registered(kind))
+        known = {each: each for each in registry.registered(kind)}
         if name not in known:
+            if kind == "selector":
+                known |= {**{each: each for each in BOUNDS}, PREFIX: f"{PREFIX}:NAME"}
+            listed = list(known.values())
+            known |= {each: f"{PREFIX}:{each}" for each in table()} if kind == "selector" else {}
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            raise RecipeError(where, field, name, f"there is no such {kind}{hint}; known are {', '.join(known)}")
+            hint = f" (did you mean {known[near[0]]!r}?)" if near else ""
+            raise RecipeError(where, field, name, f"there is no such {kind}{hint}; known are {', '.join(listed)}")
+    if colon and selector != "fixed" and not is_competitor(text):
+        try:
+            registry.load("selector", selector)(strategy)
+        except UserError as error:
+            raise RecipeError(where, "agent.selector", text, str(error)) from None

@@ -239,7 +239,7 @@ def test_ctrl_c_ends_cleanly_and_says_what_was_kept() -> None:
 def test_list_names_everything_with_a_line_and_an_origin(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json", "--plugin", "mine.py"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert list(found) == ["scenarios", "strategies", "selectors", "encoders", "sources"]
+    assert list(found) == ["scenarios", "strategies", "selectors", "encoders", "sources", "baselines"]
     mine = next(each for each in found["strategies"] if each["name"] == "mine")
     assert mine == {"kind": "strategy", "name": "mine", "description": "A strategy of my own.", "origin": "mine.py"}
     assert {"scratch", "finetune", "prototype", "reuse"} <= {each["name"] for each in found["strategies"]}

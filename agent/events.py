@@ -287,8 +287,13 @@ class Evaluated(Event):
         values: Accuracy (regression: R²) on every concept's test set, in the order of columns.
         columns: Names of the concepts.
         samples: Test samples of every column.
-        anchor_share: Share of answers that the anchor gave, per column; None where no model answers without a label.
+        anchor_share: Share of answers that the anchor gave, per column; empty where the task label is given.
         seconds: CPU seconds of the evaluation.
+        log_loss: Mean negative log-likelihood in nats, per column; None for regression, empty where all are.
+        ece: Expected calibration error, 15 bins of equal mass, per column; likewise.
+        mse: Mean squared error, per column; None for classes, empty where all are.
+        reliability: Bins of equal mass over the answers about everything learned so far, the least sure first:
+            (samples, mean probability of the answers, share of right ones).
     """
 
     row: int
@@ -298,3 +303,7 @@ class Evaluated(Event):
     samples: tuple[int, ...]
     anchor_share: tuple[float, ...] = field(default=())
     seconds: float = 0.0
+    log_loss: tuple[float | None, ...] = ()
+    ece: tuple[float | None, ...] = ()
+    mse: tuple[float | None, ...] = ()
+    reliability: tuple[tuple[int, float, float], ...] = ()

@@ -182,6 +182,55 @@ class Progress(Event):
 
 
 @dataclass(frozen=True)
+class Paused(Event):
+    """Learning pauses, for whoever wants to know what would be answered now; not part of the record.
+
+    Attributes:
+        task: Position in the stream.
+        strategy: Registered name of what is at work.
+        source: What it started from.
+        unit: Units of work done.
+        flops: FLOPs spent by this arm so far.
+        fraction: Share of the budget that is spent, 0 to 1.
+    """
+
+    task: int
+    strategy: str
+    source: str | None
+    unit: int
+    flops: float
+    fraction: float
+
+
+@dataclass(frozen=True)
+class EvaluatedDuring(Event):
+    """What would have been answered on test sets in the middle of learning a task; nothing of it reaches the learner.
+
+    Attributes:
+        task: Position in the stream of the task that was being learned.
+        strategy: Registered name of what was at work.
+        source: What it started from.
+        unit: Units of work done.
+        flops: FLOPs spent by this arm so far.
+        fraction: Share of the budget that was spent, 0 to 1.
+        values: Accuracy (regression: R²) on every concept's test set, in the order of the matrix' columns; None for
+            those that had not come yet, and where an answer was not finite.
+        own: Accuracy of the model at work alone, on the test set of its task among its classes; None likewise.
+        seconds: CPU seconds of the evaluation, which nobody is charged.
+    """
+
+    task: int
+    strategy: str
+    source: str | None
+    unit: int
+    flops: float
+    fraction: float
+    values: tuple[float | None, ...]
+    own: float | None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class LearnedTogether(Event):
     """Tasks that arrived together were learned as one, before each is selected for.
 

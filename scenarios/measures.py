@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..agent.events import Evaluated
+from ..agent.agent import LifelongAgent
+from ..agent.events import Evaluated, Event
 from ..agent.randomness import OwnRandomness
 from ..streams.stream import Stream, TestSet
 from ..streams.task import Task
 from ..streams.torchvision_guard import guard
+from .during import Watch
 from .examination import Answers as Answers  # part of this module's face
 from .examination import Examiner, TestSets, batches
 from .marks import Marks, pooled
@@ -36,6 +38,8 @@ from avalanche.models import MultiTaskModule  # noqa: E402
 from avalanche.training.plugins import EvaluationPlugin  # noqa: E402
 from avalanche.training.templates import SupervisedTemplate  # noqa: E402
 from avalanche.training.templates.base import BaseTemplate  # noqa: E402
+
+T = TypeVar("T")
 
 
 class Measures:
@@ -66,6 +70,7 @@ class Measures:
         self._stream, self._every = stream, evaluate_every
         self._tests = TestSets(stream)
         self._avalanche = _Evaluation.over(stream, self._tests, batch_size)
+        self._watch = Watch(stream, self._tests, batch_size)
         self._rows: list[tuple[float, ...]] = []
         self._row_tasks: list[int | None] = []
         self._learned_at: list[int | None] = [None] * len(stream.concepts)
@@ -76,6 +81,11 @@ class Measures:
     def rows(self) -> int:
         """How many rows there are."""
         return len(self._rows)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the test sets."""
+        return tuple(concept.name for concept in self._stream.concepts)
 
     @property
     def counted(self) -> int:
@@ -107,6 +117,12 @@ class Measures:
         if task.index + 1 - self._announced >= self._every or task.index == len(self._stream) - 1:
             yield self._evaluate(agent, task.index)
 
+    def during(
+        self, learning: Generator[Event, None, T], task: Task, agent: LifelongAgent
+    ) -> Generator[Event, None, T]:
+        """Look on while a task is learned, and evaluate wherever learning pauses; see `during.Watch`."""
+        return (yield from self._watch.watched(learning, task, agent))
+
     def restore(self, rows: Sequence[Evaluated], avalanche: Sequence[tuple[int, str, float]] = ()) -> None:
         """Take up recorded rows: afterwards everything is as if they had been evaluated here.
 
@@ -122,9 +138,8 @@ class Measures:
         """
         if self._rows:
             raise ValueError("these measures have rows already")
-        names = tuple(concept.name for concept in self._stream.concepts)
         for number, row in enumerate(rows):
-            if row.row != number or row.columns != names or (row.task is None) != (number == 0):
+            if row.row != number or row.columns != self.columns or (row.task is None) != (number == 0):
                 raise ValueError(f"recorded row {row.row} (after task {row.task}) is not row {number} of this stream")
             self._learn_and_evaluate(row.values, row.task)
         replayed = [value for value in self._given if not value[1].startswith("Loss")]
@@ -134,7 +149,7 @@ class Measures:
         """Return the rows so far."""
         return AccuracyMatrix(
             values=np.array(self._rows, dtype=np.float64).reshape(len(self._rows), len(self._stream.concepts)),
-            columns=tuple(concept.name for concept in self._stream.concepts),
+            columns=self.columns,
             row_tasks=tuple(self._row_tasks),
             learned_at=tuple(self._learned_at),
             class_sets=tuple(concept.classes for concept in self._stream.concepts),
@@ -152,15 +167,14 @@ class Measures:
     def _evaluate(self, agent: Answers, task: int | None) -> Evaluated:
         began = time.process_time()
         found = self._learn_and_evaluate(agent, task)
-        columns = tuple(concept.name for concept in self._stream.concepts)
-        samples = tuple(self._tests.size(c) for c in range(len(columns)))
+        samples = tuple(self._tests.size(c) for c in range(len(self.columns)))
         given = self._stream.setting.label_when_asked
         learned = [marks for marks, at in zip(found.marks, self._learned_at, strict=True) if at is not None]
         return Evaluated(
             row=len(self._rows) - 1,
             task=task,
             values=self._rows[-1],
-            columns=columns,
+            columns=self.columns,
             samples=samples,
             anchor_share=() if given else tuple(k / n for k, n in zip(found.anchored, samples, strict=True)),
             log_loss=_known(marks.log_loss for marks in found.marks),

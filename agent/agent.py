@@ -15,11 +15,11 @@ from ..streams.seeds import generator
 from ..streams.task import Task
 from .agent_settings import AgentSettings
 from .answer import Answer
-from .arm import outputs_of
 from .budget import Ledger
 from .delta import stored_form
 from .entries import TaskRecord
-from .events import Chosen, Considered, Event, Profiled, Remembered
+from .events import Chosen, Considered, Event, Paused, Profiled, Remembered
+from .interim import Interim, spoken
 from .joint import keep, kept
 from .layout import Layout
 from .learning import Learning
@@ -63,6 +63,7 @@ class LifelongAgent:
         self.library = Library(store, settings)
         self.layout = Layout(self.library, self.strategies, settings)
         self._bench: Workbench | None = None
+        self._learning: Learning | None = None
         self._journal: list[Event] = []
         self.layout.joint.update(kept(store, settings.device))
         learned = store.state("selector")
@@ -190,7 +191,8 @@ class LifelongAgent:
             choice: How.
 
         Yields:
-            Progress, then the account.
+            Progress, then the account; where the settings ask for pauses, `Paused` every so many units, at which
+            `interim` may be asked.
 
         Returns:
             What was learned.
@@ -198,8 +200,26 @@ class LifelongAgent:
         Raises:
             StrategyError: If a strategy breaks, or everything diverged.
         """
-        learning = Learning(self._at(task), self.library, self.selector, self.settings)
-        return (yield from self._noted(learning.run(task, choice)))
+        self._learning = Learning(self._at(task), self.library, self.selector, self.settings)
+        try:
+            return (yield from self._noted(self._learning.run(task, choice)))
+        finally:
+            self._learning = None
+
+    def interim(self, task: Task) -> Interim:
+        """Return what would be answered if learning ended here; it is good for the length of a pause.
+
+        Args:
+            task: The task that is being learned.
+
+        Raises:
+            RuntimeError: If no strategy is at work on it.
+        """
+        if self._learning is None or self._learning.at_work is None:
+            raise RuntimeError(f"nothing is at work on {task.name!r}; ask while `learn` pauses")
+        option, model = self._learning.at_work
+        continued = self._continued(option) if self.settings.sharing == "in-place" else None
+        return Interim(self.library, task, model, continued, self.answer, self.settings.device)
 
     def remember(self, task: Task, outcome: Outcome) -> Remembered:
         """Put a task, what it brought and everything noted about it into the store, in one transaction.
@@ -280,12 +300,7 @@ class LifelongAgent:
         found = self.library.model_of(label, tuple(x.shape[1:])) if label is not None else None
         if found is not None:
             record, model = found
-            outputs = outputs_of(model, self.library.view(x))
-            if record.kind == "regression":
-                return Answer.of_values(outputs.cpu())
-            logits = outputs / model.head.temperature
-            by_anchor = torch.zeros(len(x), dtype=torch.bool)
-            return Answer(torch.log_softmax(logits, dim=1).cpu(), record.classes, by_anchor)
+            return spoken(model, self.library.view(x), record.classes, record.kind)
         return self.library.gatekeeper.answer(x)
 
     def _store_encoder(
@@ -299,8 +314,7 @@ class LifelongAgent:
         alone: bool = False,
     ) -> str:
         """Store a model's encoder; it is a new version of its source where its strategy says so, unless `alone`."""
-        source = option.source if self.library.is_stored(option.source) else None
-        parent = source if self.strategies[option.strategy].continues_source and not alone else None
+        parent = None if alone else self._continued(option)
         delta, weights = stored_form(model.encoder, parent is not None)
         return t.add_encoder(
             {**model.encoder.spec, "stem": stem},
@@ -312,14 +326,19 @@ class LifelongAgent:
             delta=delta,
         )
 
+    def _continued(self, option: Option) -> str | None:
+        """The stored encoder of which what an option trains is a new version; None for none."""
+        stored = self.library.is_stored(option.source) and self.strategies[option.strategy].continues_source
+        return option.source if stored else None
+
     def _noted(self, events: Generator[E, None, T]) -> Generator[E, None, T]:
-        """Note every event on its way."""
+        """Note every event on its way; a pause is no part of the record."""
         while True:
             try:
                 event = next(events)
             except StopIteration as end:
                 return end.value
-            yield self.note(event)
+            yield event if isinstance(event, Paused) else self.note(event)
 
     def _at(self, task: Task) -> Workbench:
         if self._bench is None or self._bench.task.index != task.index:

@@ -31,6 +31,7 @@ class AgentSettings:
         episode_memory: Tasks whose samples are kept for it, the newest; 0 for none.
         score_every: Units between two scores.
         patience: Scores without a better one after which an arm stops.
+        pause_every: Units after which learning pauses for whoever measures; 0 for never. Changes nothing else.
         seed: Seed of the run.
         device: Where networks run.
     """
@@ -51,6 +52,7 @@ class AgentSettings:
     episode_memory: int = 0
     score_every: int = 20
     patience: int = 10
+    pause_every: int = 0
     seed: int = 0
     device: str = "cpu"
 

@@ -44,11 +44,12 @@ class Score:
 
 @dataclass(frozen=True)
 class Point:
-    """One point of an arm's learning curve; `score` is None where nothing is held out."""
+    """One point of an arm's learning curve; `score` is None where nothing is held out, and at a mere pause."""
 
     unit: int
     flops: float
     score: Score | None
+    pause: bool = False
 
 
 def outputs_of(model: Model, x: Tensor) -> Tensor:
@@ -184,7 +185,7 @@ class Arm:
         """The model to keep, of the first task; None before the first unit."""
         return self.best_models[0] if self.best_models else None
 
-    def run(self, limit: float, units: int | None = None) -> Iterator[Point]:
+    def run(self, limit: float, units: int | None = None, pause_every: int = 0) -> Iterator[Point]:
         """Learn until the strategy is finished, patience is out, or the next unit would pass the limit.
 
         A first unit that alone passes the limit is done all the same. Calling `run` again with a higher limit goes on
@@ -193,9 +194,11 @@ class Arm:
         Args:
             limit: FLOPs that this arm may have spent in all.
             units: Stop after this many further units; None for no such bound.
+            pause_every: Units between two pauses, at which `models` may be looked at; 0 for none. What is learned does
+                not depend on it.
 
         Yields:
-            A point of the learning curve whenever the model was scored.
+            A point of the learning curve whenever the model was scored, and one marked as a pause at every pause.
 
         Raises:
             StrategyError: If the strategy raises or breaks its contract.
@@ -206,13 +209,23 @@ class Arm:
         self.stopped = ""
         until = math.inf if units is None else self.units + units
 
-        def stop() -> bool:
+        def scored() -> bool:
             return self.units % self._score_every == 0 or self.units == 1 or self.units >= until
 
+        def paused() -> bool:
+            return pause_every > 0 and self.units % pause_every == 0
+
+        last = self.units  # the unit of the last pause
         while not self.stopped and self.units < until:
-            self.stopped = self._work.advance(limit - self._scoring[0] - self._score_flops, stop, self._accept)
-            if self.models and (not self.curve or self.curve[-1].unit < self.units):
+            self.stopped = self._work.advance(
+                limit - self._scoring[0] - self._score_flops, lambda: scored() or paused(), self._accept
+            )
+            new = not self.curve or self.curve[-1].unit < self.units
+            if self.models and new and (self.stopped or scored()):
                 yield self._look()
+            if paused() and last < self.units:
+                last = self.units
+                yield Point(self.units, self.flops, None, pause=True)
 
     def _accept(self, yielded: object) -> None:
         """Take what a unit yielded: one model per task."""

@@ -216,6 +216,55 @@ class Progress(Event):
 
 
 @dataclass(frozen=True)
+class Paused(Event):
+    """Learning pauses, for whoever wants to know what would be answered now; not part of the record.
+
+    Attributes:
+        task: Position in the stream.
+        strategy: Registered name of what is at work.
+        source: What it started from.
+        unit: Units of work done.
+        flops: FLOPs spent by this arm so far.
+        fraction: Share of the budget that is spent, 0 to 1.
+    """
+
+    task: int
+    strategy: str
+    source: str | None
+    unit: int
+    flops: float
+    fraction: float
+
+
+@dataclass(frozen=True)
+class EvaluatedDuring(Event):
+    """What would have been answered on test sets in the middle of learning a task; nothing of it reaches the learner.
+
+    Attributes:
+        task: Position in the stream of the task that was being learned.
+        strategy: Registered name of what was at work.
+        source: What it started from.
+        unit: Units of work done.
+        flops: FLOPs spent by this arm so far.
+        fraction: Share of the budget that was spent, 0 to 1.
+        values: Accuracy (regression: R²) on every concept's test set, in the order of the matrix' columns; None for
+            those that had not come yet, and where an answer was not finite.
+        own: Accuracy of the model at work alone, on the test set of its task among its classes; None likewise.
+        seconds: CPU seconds of the evaluation, which nobody is charged.
+    """
+
+    task: int
+    strategy: str
+    source: str | None
+    unit: int
+    flops: float
+    fraction: float
+    values: tuple[float | None, ...]
+    own: float | None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
 class LearnedTogether(Event):
     """Tasks that arrived together were learned as one, before each is selected for.
 
@@ -325,8 +374,13 @@ class Evaluated(Event):
         values: Accuracy (regression: R²) on every concept's test set, in the order of columns.
         columns: Names of the concepts.
         samples: Test samples of every column.
-        anchor_share: Share of answers that the anchor gave, per column; None where no model answers without a label.
+        anchor_share: Share of answers that the anchor gave, per column; empty where the task label is given.
         seconds: CPU seconds of the evaluation.
+        log_loss: Mean negative log-likelihood in nats, per column; None for regression, empty where all are.
+        ece: Expected calibration error, 15 bins of equal mass, per column; likewise.
+        mse: Mean squared error, per column; None for classes, empty where all are.
+        reliability: Bins of equal mass over the answers about everything learned so far, the least sure first:
+            (samples, mean probability of the answers, share of right ones).
     """
 
     row: int
@@ -336,3 +390,7 @@ class Evaluated(Event):
     samples: tuple[int, ...]
     anchor_share: tuple[float, ...] = field(default=())
     seconds: float = 0.0
+    log_loss: tuple[float | None, ...] = ()
+    ece: tuple[float | None, ...] = ()
+    mse: tuple[float | None, ...] = ()
+    reliability: tuple[tuple[int, float, float], ...] = ()

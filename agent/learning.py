@@ -39,6 +39,14 @@ class Learning:
             settings: What the agent is made of.
         """
         self._bench, self._library, self._selector, self._settings = bench, library, selector, settings
+        self._watched: tuple[Option, Arm] | None = None
+
+    @property
+    def at_work(self) -> tuple[Option, Model] | None:
+        """What learns the task and its model as it is now; None while nothing has one that would answer."""
+        if self._watched is None or self._watched[1].model is None:
+            return None
+        return self._watched[0], self._watched[1].model
 
     def run(self, task: Task, choice: Chosen) -> Generator[Event, None, Outcome]:
         """Learn a task as it was chosen, within its budget.
@@ -69,7 +77,8 @@ class Learning:
         if judged and plan.guard not in (None, first):
             guard = yield from self._work([plan.guard], limit, warnings)  # first, for it is cheap
         reserve = guard[1].flops * (len(bench.whole.support) / len(bench.task.support)) ** 3 if guard else 0.0
-        done = yield from self._work([first, *self._fallbacks(first)], limit - reserve, warnings)
+        ways = [first, *self._fallbacks(first)]
+        done = yield from self._work(ways, limit - reserve, warnings, settings.pause_every)
         if done is None:
             raise NothingApplies(task.name, {"every strategy": "; ".join(warnings)})
         option, arm = done
@@ -122,9 +131,9 @@ class Learning:
         return Outcome(model, option, choice, learned, tuple(extras), metas)
 
     def _work(
-        self, options: Sequence[Option | None], limit: float, warnings: list[str]
+        self, options: Sequence[Option | None], limit: float, warnings: list[str], pause_every: int = 0
     ) -> Generator[Event, None, tuple[Option, Arm] | None]:
-        """Let the first of some options work; when its arm diverges, the next one.
+        """Let the first of some options work, with pauses if asked to; when its arm diverges, the next one.
 
         Returns:
             The option that ended well and its arm; None if all diverged.
@@ -134,8 +143,10 @@ class Learning:
             if option is None:
                 continue
             arm = bench.arm(option)
+            self._watched = (option, arm) if pause_every else None
             try:
-                yield from bench.drive(option, arm, arm.flops + max(0.0, limit - bench.ledger.spent))
+                most = arm.flops + max(0.0, limit - bench.ledger.spent)
+                yield from bench.drive(option, arm, most, pause_every=pause_every)
                 if arm.best is None:
                     raise StrategyError(option.strategy, bench.task.name, 0, "it ended without yielding a model")
                 return option, arm

@@ -10,7 +10,7 @@ from ..streams.seeds import derive
 from ..streams.task import Samples, Task
 from .arm import Arm, Point
 from .budget import Ledger
-from .events import Progress
+from .events import Paused, Progress
 from .known import Known
 from .selector import Choice, Option
 from .strategy import Strategy
@@ -86,7 +86,9 @@ class Workbench:
             patience=self.patience,
         )
 
-    def drive(self, option: Option, arm: Arm, limit: float, purpose: str = "learn") -> Iterator[Progress]:
+    def drive(
+        self, option: Option, arm: Arm, limit: float, purpose: str = "learn", pause_every: int = 0
+    ) -> Iterator[Progress | Paused]:
         """Let an arm work and pay for it.
 
         Args:
@@ -94,17 +96,19 @@ class Workbench:
             arm: The arm.
             limit: FLOPs that it may have spent in all.
             purpose: What the ledger enters it under.
+            pause_every: Units between two pauses; 0 for none.
 
         Yields:
-            Its progress.
+            Its progress, and its pauses.
 
         Raises:
             StrategyError: If the strategy breaks.
         """
         before, seconds = arm.flops, arm.seconds
         try:
-            for point in arm.run(limit):
-                yield self._progress(option, point, arm.flops - before)
+            for point in arm.run(limit, pause_every=pause_every):
+                told = self._paused if point.pause else self._progress
+                yield told(option, point, self.ledger.spent + arm.flops - before)
         finally:
             self.ledger.pay(purpose, arm.flops - before, arm.seconds - seconds)
 
@@ -120,14 +124,22 @@ class Workbench:
         """
         arm = self.trials.setdefault(option, self.arm(option))
         try:
-            self.heard.extend(self.drive(option, arm, arm.flops + flops, purpose="select"))
+            for progress in self.drive(option, arm, arm.flops + flops, purpose="select"):
+                if isinstance(progress, Progress):
+                    self.heard.append(progress)
         except Diverged:
             del self.trials[option]
             return None
         return arm
 
-    def _progress(self, option: Option, point: Point, unpaid: float) -> Progress:
-        spent = self.ledger.spent + unpaid
+    def _paused(self, option: Option, point: Point, spent: float) -> Paused:
+        where = (self.task.index, option.strategy, option.source, point.unit, point.flops)
+        return Paused(*where, self._fraction(spent))
+
+    def _fraction(self, spent: float) -> float:
+        return min(1.0, spent / self.ledger.limit) if self.ledger.limit else 1.0
+
+    def _progress(self, option: Option, point: Point, spent: float) -> Progress:
         return Progress(
             task=self.task.index,
             strategy=option.strategy,
@@ -136,5 +148,5 @@ class Workbench:
             flops=point.flops,
             loss=point.score.loss if point.score else None,
             accuracy=point.score.accuracy if point.score else None,
-            fraction=min(1.0, spent / self.ledger.limit) if self.ledger.limit else 1.0,
+            fraction=self._fraction(spent),
         )

@@ -56,6 +56,7 @@ class Export:
             measures: Holds the rows.
         """
         self._folder, self._store, self._measures = folder, store, measures
+        self._during: list[dict[str, Any]] = []
         self._events: int | None = None  # the last one that is written; None before the file is written whole
 
     def __call__(self) -> None:
@@ -66,6 +67,10 @@ class Export:
             self._folder.write_events(bodies)
         elif bodies:
             self._folder.append_events(bodies)
+        during = [body for body in bodies if body.get("event") == "EvaluatedDuring"]
+        self._during += during
+        if during:
+            self._folder.write_during(self._measures.columns, self._during)
         self._events = new[-1].seq if new else self._events or 0
         if self._measures.rows:
             self._folder.write_matrix(self._measures.matrix())

@@ -10,6 +10,11 @@ from torch import Tensor
 
 from ..agent.answer import Answer
 
+
+class NotFinite(ValueError):
+    """An answer holds NaN or infinity."""
+
+
 # Probability that is spread evenly over all classes, so that a wrong answer costs a finite loss: 9.2 + ln(width) nats.
 EPSILON = 1e-4
 
@@ -48,7 +53,7 @@ def full_width(answer: Answer, width: int, guess: Tensor, among: Sequence[int] =
         log_probs = log_probs.masked_fill(~meant, -math.inf)
     shares = torch.softmax(log_probs, dim=1)
     if shares.isnan().any():
-        raise ValueError("the agent's answer is not finite: its log-probabilities hold NaN, or no class is possible")
+        raise NotFinite("the agent's answer is not finite: its log-probabilities hold NaN, or no class is possible")
     known = torch.zeros(n, width, dtype=torch.float64)
     known[:, list(answer.classes)] = shares
     return torch.log((1 - EPSILON) * known + EPSILON / width)
@@ -74,5 +79,5 @@ def full_values(answer: Answer, mean: Tensor) -> Tensor:
         raise ValueError(f"the agent answered with {answer.values.shape[1]} values per input; the task has {len(mean)}")
     values = answer.values.detach().to("cpu", torch.float64)
     if not values.isfinite().all():
-        raise ValueError("the agent's answer is not finite: its values hold NaN or infinity")
+        raise NotFinite("the agent's answer is not finite: its values hold NaN or infinity")
     return values

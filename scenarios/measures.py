@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..agent.answer import Answer
-from ..agent.events import Evaluated
+from ..agent.agent import LifelongAgent
+from ..agent.events import Evaluated, Event
 from ..agent.randomness import OwnRandomness
 from ..streams.stream import Stream, TestSet
 from ..streams.task import Task
 from ..streams.torchvision_guard import guard
-from .full_width import full_values, full_width
+from .during import Watch
+from .examination import Answers as Answers  # part of this module's face
+from .examination import Examiner, TestSets, batches
+from .marks import Marks, pooled
 from .matrix import AccuracyMatrix
-from .metrics import r_squared
 
 guard()  # before Avalanche, which imports torchvision
 from avalanche.benchmarks.scenarios import CLExperience, EagerCLStream  # noqa: E402
@@ -36,15 +39,7 @@ from avalanche.training.plugins import EvaluationPlugin  # noqa: E402
 from avalanche.training.templates import SupervisedTemplate  # noqa: E402
 from avalanche.training.templates.base import BaseTemplate  # noqa: E402
 
-# Test sets are kept between evaluations up to this size, and built anew beyond it.
-KEPT_BYTES = 2**30
-
-
-class Answers(Protocol):
-    """What is measured: anything that answers. Called once per batch; nothing else of it is used or changed."""
-
-    def answer(self, x: Tensor, label: int | None) -> Answer:
-        """Answer for inputs of shape `(n, *input_shape)`; `label` is the task label where the setting gives one."""
+T = TypeVar("T")
 
 
 class Measures:
@@ -73,8 +68,9 @@ class Measures:
         if evaluate_every < 1 or batch_size < 1:
             raise ValueError(f"evaluate_every is {evaluate_every} and batch_size {batch_size}; both must be at least 1")
         self._stream, self._every = stream, evaluate_every
-        self._tests = _Tests(stream)
+        self._tests = TestSets(stream)
         self._avalanche = _Evaluation.over(stream, self._tests, batch_size)
+        self._watch = Watch(stream, self._tests, batch_size)
         self._rows: list[tuple[float, ...]] = []
         self._row_tasks: list[int | None] = []
         self._learned_at: list[int | None] = [None] * len(stream.concepts)
@@ -85,6 +81,11 @@ class Measures:
     def rows(self) -> int:
         """How many rows there are."""
         return len(self._rows)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the test sets."""
+        return tuple(concept.name for concept in self._stream.concepts)
 
     @property
     def counted(self) -> int:
@@ -116,6 +117,12 @@ class Measures:
         if task.index + 1 - self._announced >= self._every or task.index == len(self._stream) - 1:
             yield self._evaluate(agent, task.index)
 
+    def during(
+        self, learning: Generator[Event, None, T], task: Task, agent: LifelongAgent
+    ) -> Generator[Event, None, T]:
+        """Look on while a task is learned, and evaluate wherever learning pauses; see `during.Watch`."""
+        return (yield from self._watch.watched(learning, task, agent))
+
     def restore(self, rows: Sequence[Evaluated], avalanche: Sequence[tuple[int, str, float]] = ()) -> None:
         """Take up recorded rows: afterwards everything is as if they had been evaluated here.
 
@@ -131,9 +138,8 @@ class Measures:
         """
         if self._rows:
             raise ValueError("these measures have rows already")
-        names = tuple(concept.name for concept in self._stream.concepts)
         for number, row in enumerate(rows):
-            if row.row != number or row.columns != names or (row.task is None) != (number == 0):
+            if row.row != number or row.columns != self.columns or (row.task is None) != (number == 0):
                 raise ValueError(f"recorded row {row.row} (after task {row.task}) is not row {number} of this stream")
             self._learn_and_evaluate(row.values, row.task)
         replayed = [value for value in self._given if not value[1].startswith("Loss")]
@@ -143,7 +149,7 @@ class Measures:
         """Return the rows so far."""
         return AccuracyMatrix(
             values=np.array(self._rows, dtype=np.float64).reshape(len(self._rows), len(self._stream.concepts)),
-            columns=tuple(concept.name for concept in self._stream.concepts),
+            columns=self.columns,
             row_tasks=tuple(self._row_tasks),
             learned_at=tuple(self._learned_at),
             class_sets=tuple(concept.classes for concept in self._stream.concepts),
@@ -160,29 +166,30 @@ class Measures:
 
     def _evaluate(self, agent: Answers, task: int | None) -> Evaluated:
         began = time.process_time()
-        anchored = self._learn_and_evaluate(agent, task)
-        columns = tuple(concept.name for concept in self._stream.concepts)
-        samples = tuple(self._tests.size(c) for c in range(len(columns)))
+        found = self._learn_and_evaluate(agent, task)
+        samples = tuple(self._tests.size(c) for c in range(len(self.columns)))
         given = self._stream.setting.label_when_asked
+        learned = [marks for marks, at in zip(found.marks, self._learned_at, strict=True) if at is not None]
         return Evaluated(
             row=len(self._rows) - 1,
             task=task,
             values=self._rows[-1],
-            columns=columns,
+            columns=self.columns,
             samples=samples,
-            anchor_share=() if given else tuple(k / n for k, n in zip(anchored, samples, strict=True)),
+            anchor_share=() if given else tuple(k / n for k, n in zip(found.anchored, samples, strict=True)),
+            log_loss=_known(marks.log_loss for marks in found.marks),
+            ece=_known(marks.ece for marks in found.marks),
+            mse=_known(marks.mse for marks in found.marks),
+            reliability=tuple((each.samples, each.confidence, each.accuracy) for each in pooled(learned)),
             seconds=time.process_time() - began,
         )
 
-    def _learn_and_evaluate(self, agent: Answers | tuple[float, ...], task: int | None) -> list[int]:
+    def _learn_and_evaluate(self, agent: Answers | tuple[float, ...], task: int | None) -> _Found:
         """Tell Avalanche of the tasks learned since the last row, evaluate, and append the row.
 
         Args:
             agent: What answers, or the accuracies that are to come out.
             task: The task after which the row is taken; None for row 0.
-
-        Returns:
-            How many answers the anchor gave, per column.
         """
         row, learned_at = len(self._rows), list(self._learned_at)
         for i in range(self._announced, 0 if task is None else task + 1):
@@ -196,61 +203,17 @@ class Measures:
             self._announced = i + 1
         # Avalanche draws from the global generators; a row must not depend on what was drawn before, nor change it.
         with OwnRandomness(0).swapped_in():
-            accuracies, anchored, values = self._avalanche.evaluate(agent)
+            found = self._avalanche.evaluate(agent)
         # All of the row or nothing of it: whoever is interrupted while it is taken finds the matrix as it was.
-        self._rows.append(accuracies)
+        self._rows.append(found.accuracies)
         self._row_tasks.append(task)
         self._learned_at = learned_at
-        self._given.extend((row, name, value) for name, value in values.items())
-        return anchored
-
-
-class _Tests:
-    """The test sets, kept between evaluations as far as memory allows."""
-
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
-        self._kept: dict[int, TestSet] = {}
-        self._bytes = 0
-        self._sizes: dict[int, int] = {}
-        self._labels: dict[int, int | None] = {}
-
-    def ask_under(self, concept: int, label: int | None) -> None:
-        """Ask about a concept under this task label from now on: that of the task that brought it last."""
-        self._labels[concept] = label
-
-    def label(self, concept: int) -> int | None:
-        """Return the task label that is told with a concept's test samples; None where the setting gives none."""
-        return self._labels[concept]
-
-    def __getitem__(self, concept: int) -> TestSet:
-        if concept in self._kept:
-            return self._kept[concept]
-        built = self._stream.test(concept)
-        if not len(built.y):
-            raise ValueError(f"the test set of {self._stream.concepts[concept].name!r} is empty")
-        if built.y.is_floating_point() and bool((built.y == built.y[0]).all()):
-            raise ValueError(
-                f"the test targets of {self._stream.concepts[concept].name!r} do not vary: R² is undefined"
-            )
-        self._sizes[concept] = len(built.y)
-        self._bytes += built.x.nbytes + built.y.nbytes
-        if self._bytes <= KEPT_BYTES:
-            self._kept[concept] = built
-        else:
-            self._bytes -= built.x.nbytes + built.y.nbytes
-        return built
-
-    def size(self, concept: int) -> int:
-        """Return the number of test samples of a concept that was built before."""
-        return self._sizes[concept]
+        self._given.extend((row, name, value) for name, value in found.values.items())
+        return found
 
 
 class _Row(PluginMetric):
-    """One row of the accuracy matrix, keyed by (stream, experience); Avalanche's own metrics know experiences only.
-
-    Real targets are those of a regression: what is predicted for them is kept until the test set is through.
-    """
+    """One row of the accuracy matrix, keyed by (stream, experience); Avalanche's own metrics know experiences only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -261,30 +224,19 @@ class _Row(PluginMetric):
 
     def after_eval_iteration(self, strategy: Any) -> None:
         key = (strategy.experience.origin_stream.name, strategy.experience.current_experience)
-        if strategy.mb_y.is_floating_point():
-            self._predicted.setdefault(key, []).append((strategy.mb_output, strategy.mb_y))
-            return
-        right = int((strategy.mb_output.argmax(dim=1) == strategy.mb_y).sum())
-        self._right[key] = self._right.get(key, 0) + right
-        self._asked[key] = self._asked.get(key, 0) + len(strategy.mb_y)
+        self.marks.setdefault(key, Marks()).add(strategy.mb_output, strategy.mb_y)
 
     def result(self) -> dict[tuple[str, int], float]:
-        accuracies = {key: self._right[key] / asked for key, asked in self._asked.items()}
-        return accuracies | {key: _r_squared(batches) for key, batches in self._predicted.items()}
+        return {key: marks.score for key, marks in self.marks.items()}
 
     def reset(self) -> None:
-        self._right: dict[tuple[str, int], int] = {}
-        self._asked: dict[tuple[str, int], int] = {}
-        self._predicted: dict[tuple[str, int], list[tuple[Tensor, Tensor]]] = {}
+        self.marks: dict[tuple[str, int], Marks] = {}
 
 
-def _r_squared(batches: Sequence[tuple[Tensor, Tensor]]) -> float:
-    """R² of (predictions, targets), batch by batch."""
-    predictions, targets = (torch.cat(part).numpy() for part in zip(*batches, strict=True))
-    measure = r_squared(predictions, targets)
-    if measure.value is None:
-        raise ValueError(f"R² is undefined: {measure.reason}")
-    return measure.value
+def _known(values: Iterable[float | None]) -> tuple[float | None, ...]:
+    """Gather one number per column; nothing at all where no column has it."""
+    found = tuple(values)
+    return found if any(value is not None for value in found) else ()
 
 
 def _loss(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -310,45 +262,42 @@ class _Voice(MultiTaskModule):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.width = width
         # In a list, so that an agent which is a torch module does not become a part of this one, to be switched to
         # evaluation and moved between devices with it.
         self.speaks_for: list[Answers] = []
-        self.by_anchor: dict[int, int] = {}
-        self._concept = 0
-        self._among: tuple[int, ...] = ()  # the classes that a task label leaves open
-        self._mean: Tensor | None = None  # of the test targets; None where classes are asked for
-        self._guesses = torch.Generator()
+        self.examiner = Examiner(width)
 
     def adaptation(self, experience: Any) -> None:
         """Do nothing: the agent has learned by itself."""
 
-    def ask_about(self, concept: int, test: TestSet) -> None:
-        """Begin with a test set; what is guessed there is the same in every row."""
-        self._concept, self._among = concept, test.classes
-        self._mean = test.y.double().mean(dim=0) if test.y.is_floating_point() else None
-        self.by_anchor[concept] = 0
-        self._guesses.manual_seed(concept)
-
     def forward(self, x: Tensor, task_labels: Tensor | None = None) -> Tensor:
         """Return log-probabilities, shape `(n, width)`, or values; all `task_labels` of a test set are the same."""
         label = None if task_labels is None else int(task_labels[0])
-        said = self.speaks_for[0].answer(x, label)
-        if len(said.by_anchor) != len(x):
-            raise ValueError(f"the agent was asked about {len(x)} inputs and gave {len(said.by_anchor)} answers")
-        self.by_anchor[self._concept] += int(said.by_anchor.sum())
-        if self._mean is not None:
-            return full_values(said, self._mean)
-        among = self._among if label is not None else tuple(range(self.width))
-        guess = torch.tensor(among)[torch.randint(len(among), (len(x),), generator=self._guesses)]
-        return full_width(said, self.width, guess, among)
+        return self.examiner.ask(self.speaks_for[0], x, label)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What one evaluation of the whole test stream gave.
+
+    Attributes:
+        accuracies: Per concept.
+        marks: Per concept; none where the accuracies were given.
+        anchored: Answers that the anchor gave, per concept.
+        values: Avalanche's values by name.
+    """
+
+    accuracies: tuple[float, ...]
+    marks: tuple[Marks, ...]
+    anchored: tuple[int, ...]
+    values: Mapping[str, float]
 
 
 class _Evaluation(SupervisedTemplate):
     """The strategy that Avalanche evaluates: its training does nothing, its batches are slices of whole tensors."""
 
     def __init__(
-        self, *, tests: _Tests, row: _Row, given: _Given, test_stream: Any, counted: bool, **kwargs: Any
+        self, *, tests: TestSets, row: _Row, given: _Given, test_stream: Any, counted: bool, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         self._tests, self._row, self._given, self._test_stream = tests, row, given, test_stream
@@ -357,7 +306,7 @@ class _Evaluation(SupervisedTemplate):
         self._position = 0
 
     @classmethod
-    def over(cls, stream: Stream, tests: _Tests, batch_size: int) -> _Evaluation:
+    def over(cls, stream: Stream, tests: TestSets, batch_size: int) -> _Evaluation:
         """Build it with all of Avalanche's measures and our own row."""
         experiences = []
         for concept in stream.concepts:
@@ -397,17 +346,14 @@ class _Evaluation(SupervisedTemplate):
         """Let Avalanche know that the agent learned the experience of this id."""
         self.train(CLExperience(current_experience=experience, origin_stream=None), eval_streams=[])
 
-    def evaluate(self, agent: Answers | tuple[float, ...]) -> tuple[tuple[float, ...], list[int], dict[str, float]]:
+    def evaluate(self, agent: Answers | tuple[float, ...]) -> _Found:
         """Evaluate the whole test stream.
 
         Args:
             agent: What answers, or the accuracies that are to come out.
-
-        Returns:
-            Accuracy per concept, the number of answers from the anchor per concept, Avalanche's values by name.
         """
         if isinstance(agent, tuple) and not self._counted:
-            return agent, [0] * len(agent), {}
+            return _Found(agent, (), (0,) * len(agent), {})
         self._prescribed = agent if isinstance(agent, tuple) else None
         self.model.speaks_for = [] if isinstance(agent, tuple) else [agent]
         self._given.values = {}
@@ -415,10 +361,13 @@ class _Evaluation(SupervisedTemplate):
             self.eval(self._test_stream)
         finally:
             self._prescribed, self.model.speaks_for = None, []
-        row = self._row.result()
-        concepts = range(len(self._test_stream))
-        accuracies = tuple(row[("test", c)] for c in concepts)
-        return accuracies, [self.model.by_anchor[c] for c in concepts], self._given.values
+        marks = [self._row.marks["test", c] for c in range(len(self._test_stream))]
+        return _Found(
+            accuracies=tuple(each.score for each in marks),
+            marks=() if isinstance(agent, tuple) else tuple(marks),
+            anchored=tuple(self.model.examiner.by_anchor[c] for c in range(len(marks))),
+            values=self._given.values,
+        )
 
     def _before_training_exp(self, **kwargs: Any) -> None:
         BaseTemplate._before_training_exp(self, **kwargs)  # no data, no optimiser
@@ -433,24 +382,19 @@ class _Evaluation(SupervisedTemplate):
         """Cut the test set into batches."""
         concept = self.experience.current_experience
         test = self._tests[concept]
-        self.model.ask_about(concept, test)
+        self.model.examiner.begin(concept, test)
         self._position = 0
         self.dataloader = self._batches(test, self._tests.label(concept))
 
     def _batches(self, test: TestSet, label: int | None) -> Iterator[list[Tensor]]:
-        for start in range(0, len(test.y), self.eval_mb_size):
-            part = slice(start, start + self.eval_mb_size)
-            # A copy: a view would reach the whole test set, and an agent could write into it.
-            batch = [test.x[part].clone(), test.y[part]]
-            if label is not None:
-                batch.append(torch.full((len(batch[1]),), label))
-            yield batch
+        for x, y in batches(test, self.eval_mb_size):
+            yield [x, y] if label is None else [x, y, torch.full((len(y),), label)]
 
     def forward(self) -> Tensor:
         """Ask the agent, or give as many right answers as the prescribed accuracy says."""
         if self._prescribed is None:
             return super().forward()
-        concept, width = self.experience.current_experience, self.model.width
+        concept, width = self.experience.current_experience, self.model.examiner.width
         n, wanted = self._tests.size(concept), self._prescribed[concept]
         right = round(wanted * n)
         if right / n != wanted:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,99 +10,15 @@ from numpy.typing import ArrayLike
 from .matrix import AccuracyMatrix as AccuracyMatrix  # part of this module's face, with its form as text
 from .matrix import from_csv as from_csv
 from .matrix import to_csv as to_csv
-
-
-@dataclass(frozen=True)
-class Measure:
-    """One number of a report.
-
-    Attributes:
-        name: What it is ("forgetting").
-        value: The number; None where it is undefined.
-        reason: Why it is undefined; None where it is not.
-        convention: The definition in words, with its source, to be printed beside the number.
-    """
-
-    name: str
-    value: float | None
-    reason: str | None
-    convention: str
-
-
-@dataclass(frozen=True)
-class PerColumn:
-    """One number for every column of the matrix.
-
-    Attributes:
-        name: What it is.
-        columns: Names of the columns.
-        values: One per column; None where it is undefined or missing.
-        reasons: Why it is None; None where it is not.
-        missing: Whether it is None because a value that the formula needs was not measured: then the mean is n/a too,
-            while columns for which the formula is undefined are left out of it.
-        convention: The definition in words, with its source.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    values: tuple[float | None, ...]
-    reasons: tuple[str | None, ...]
-    missing: tuple[bool, ...]
-    convention: str
-
-    def mean(self) -> Measure:
-        """Average the columns for which the number is defined."""
-        for reason, missing in zip(self.reasons, self.missing, strict=True):
-            if missing:
-                return Measure(self.name, None, reason, self.convention)
-        defined = [value for value in self.values if value is not None]
-        if defined:
-            return Measure(self.name, math.fsum(defined) / len(defined), None, self.convention)
-        return Measure(self.name, None, self._why_nowhere(), self.convention)
-
-    def _why_nowhere(self) -> str:
-        reasons = Counter(reason for reason in self.reasons if reason is not None)
-        if not reasons:
-            return "there is no test set"
-        said = "; ".join(f"{reason} ({n} of {len(self.columns)})" for reason, n in reasons.most_common())
-        return next(iter(reasons)) if len(reasons) == 1 else said
-
-
-class _Undefined(Exception):
-    """The formula says nothing about this column."""
-
-
-class _Missing(Exception):
-    """A value that the formula needs was not measured."""
-
-
-def _at(R: AccuracyMatrix, row: int, column: int) -> float:
-    value = float(R.values[row, column])
-    if math.isnan(value):
-        raise _Missing(f"the accuracy on {R.columns[column]!r} was not measured in row {row}")
-    return value
-
-
-def _per_column(name: str, convention: str, R: AccuracyMatrix, formula: Callable[[int, int], float]) -> PerColumn:
-    """Apply `formula(column, row after which it was learned)` to every column that was learned."""
-    cells: list[tuple[float | None, str | None, bool]] = []
-    for column, row in enumerate(R.learned_at):
-        try:
-            if row is None:
-                raise _Undefined("it was never learned" if R.last > 0 else "nothing was learned yet")
-            cells.append((formula(column, row), None, False))
-        except _Undefined as why:
-            cells.append((None, str(why), False))
-        except _Missing as why:
-            cells.append((None, str(why), True))
-    values, reasons, missing = zip(*cells, strict=True) if cells else ((), (), ())
-    return PerColumn(name, R.columns, values, reasons, missing, convention)
+from .measure import Measure as Measure
+from .measure import Missing, Undefined, each_learned, value_at
+from .measure import PerColumn as PerColumn
 
 
 def accuracy_per_column(R: AccuracyMatrix) -> PerColumn:
     """R[T, j] of every column that was learned (Lopez-Paz & Ranzato 2017, arXiv 1706.08840)."""
     convention = "accuracy in the last row, over the test sets learned so far; Lopez-Paz & Ranzato 2017"
-    return _per_column("average accuracy", convention, R, lambda j, _: _at(R, R.last, j))
+    return each_learned("average accuracy", convention, R, lambda j, _: value_at(R, R.last, j))
 
 
 def average_accuracy(R: AccuracyMatrix) -> Measure:
@@ -122,8 +35,8 @@ def average_incremental_accuracy(R: AccuracyMatrix) -> Measure:
         for row in range(1, R.last + 1):
             learned = [j for j, at in enumerate(R.learned_at) if at is not None and at <= row]
             if learned:
-                means.append(math.fsum(_at(R, row, j) for j in learned) / len(learned))
-    except _Missing as why:
+                means.append(math.fsum(value_at(R, row, j) for j in learned) / len(learned))
+    except Missing as why:
         return Measure(name, None, str(why), convention)
     if not means:
         return Measure(name, None, "nothing was learned yet" if R.columns else "there is no test set", convention)
@@ -133,7 +46,7 @@ def average_incremental_accuracy(R: AccuracyMatrix) -> Measure:
 def _before_last(R: AccuracyMatrix, row: int) -> None:
     if row >= R.last:
         one = sum(at is not None for at in R.learned_at) == 1
-        raise _Undefined("only one task was learned" if one else "it was learned last")
+        raise Undefined("only one task was learned" if one else "it was learned last")
 
 
 def forgetting_per_column(R: AccuracyMatrix) -> PerColumn:
@@ -145,9 +58,9 @@ def forgetting_per_column(R: AccuracyMatrix) -> PerColumn:
 
     def formula(j: int, row: int) -> float:
         _before_last(R, row)
-        return max(_at(R, earlier, j) for earlier in range(row, R.last)) - _at(R, R.last, j)
+        return max(value_at(R, earlier, j) for earlier in range(row, R.last)) - value_at(R, R.last, j)
 
-    return _per_column("forgetting", convention, R, formula)
+    return each_learned("forgetting", convention, R, formula)
 
 
 def forgetting(R: AccuracyMatrix) -> Measure:
@@ -161,9 +74,9 @@ def backward_transfer_per_column(R: AccuracyMatrix) -> PerColumn:
 
     def formula(j: int, row: int) -> float:
         _before_last(R, row)
-        return _at(R, R.last, j) - _at(R, row, j)
+        return value_at(R, R.last, j) - value_at(R, row, j)
 
-    return _per_column("backward transfer", convention, R, formula)
+    return each_learned("backward transfer", convention, R, formula)
 
 
 def backward_transfer(R: AccuracyMatrix) -> Measure:
@@ -187,16 +100,16 @@ def forward_transfer_per_column(R: AccuracyMatrix) -> PerColumn:
         earlier = [at for at in R.learned_at if at is not None and at < row]
         if not earlier:
             one = sum(at is not None for at in R.learned_at) == 1
-            raise _Undefined("only one task was learned" if one else "nothing was learned before it")
+            raise Undefined("only one task was learned" if one else "nothing was learned before it")
         if R.own_labels[j]:
-            raise _Undefined("its labels mean something in this task only, so nobody can know them before")
+            raise Undefined("its labels mean something in this task only, so nobody can know them before")
         shared = [k for k, at in enumerate(R.learned_at) if at is not None and at < row and not R.own_labels[k]]
         seen = {c for k in shared for c in R.class_sets[k]}
         if not seen.issuperset(R.class_sets[j]):
-            raise _Undefined("classes of it were not seen before it")
-        return _at(R, row - 1, j) - _at(R, 0, j)
+            raise Undefined("classes of it were not seen before it")
+        return value_at(R, row - 1, j) - value_at(R, 0, j)
 
-    return _per_column("forward transfer (zero-shot)", convention, R, formula)
+    return each_learned("forward transfer (zero-shot)", convention, R, formula)
 
 
 def forward_transfer(R: AccuracyMatrix) -> Measure:
@@ -207,7 +120,7 @@ def forward_transfer(R: AccuracyMatrix) -> Measure:
 def learning_accuracy_per_column(R: AccuracyMatrix) -> PerColumn:
     """R[d_j, j], d_j = learned_at (Riemer et al. 2019, arXiv 1810.11910)."""
     convention = "accuracy in the row after it was first learned; Riemer et al. 2019"
-    return _per_column("learning accuracy", convention, R, lambda j, row: _at(R, row, j))
+    return each_learned("learning accuracy", convention, R, lambda j, row: value_at(R, row, j))
 
 
 def learning_accuracy(R: AccuracyMatrix) -> Measure:

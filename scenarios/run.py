@@ -59,7 +59,8 @@ def lifelong(agent: LifelongAgent, stream: Stream, measures: Measures) -> Genera
             profile = agent.profile(task)  # what is known about it, what each stored encoder is worth here
             yield profile
             choice = yield from agent.select(task, profile)  # which strategy, from which source, and why
-            outcome = yield from agent.learn(task, choice)  # within the budget
+            learning = agent.learn(task, choice)  # within the budget
+            outcome = yield from measures.during(learning, task, agent)  # looks on, where the recipe asks for it
             yield agent.remember(task, outcome)  # one transaction in the store
         yield from measures.after(phase[-1], agent)  # Avalanche, over the whole test stream
 
@@ -103,6 +104,7 @@ def parts_of(scenario: Scenario) -> Parts:
         gate=spec.gate and scenario.stream.setting in GATED,
         scratch=budget.scratch,
         flops=budget.flops,
+        pause_every=scenario.evaluate_units,
         probe_share=budget.probe,
         consolidate_share=budget.consolidate,
         seed=scenario.seed,

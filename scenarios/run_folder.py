@@ -25,7 +25,7 @@ from ..errors import OutputError
 from .matrix import AccuracyMatrix, to_csv
 
 MANIFEST, SCENARIO, EVENTS = "manifest.json", "scenario.toml", "events.jsonl"
-MATRIX, AVALANCHE = "matrix.csv", "avalanche.csv"
+MATRIX, AVALANCHE, DURING = "matrix.csv", "avalanche.csv", "during.csv"
 
 AvalancheRow = tuple[int, str, float]
 
@@ -74,6 +74,22 @@ class RunFolder:
         writer.writerow(["row", "metric", "value"])
         writer.writerows([row, metric, repr(float(value))] for row, metric, value in rows)
         self._write(AVALANCHE, out.getvalue())
+
+    def write_during(self, columns: Sequence[str], events: Sequence[Mapping[str, Any]]) -> None:
+        """Write `during.csv`: the evaluations in the middle of learning, a line each; empty where nothing was asked.
+
+        Args:
+            columns: Names of the columns of the accuracy matrix.
+            events: `EvaluatedDuring` events as JSON.
+        """
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["task", "strategy", "source", "unit", "flops", "fraction", "own", *columns])
+        for event in events:
+            numbers = (event["unit"], event["flops"], event["fraction"], event["own"], *event["values"])
+            cells = ("" if value is None else repr(value) for value in numbers)
+            writer.writerow([event["task"], event["strategy"], event["source"] or "", *cells])
+        self._write(DURING, out.getvalue())
 
     def _write(self, name: str, text: str) -> None:
         with _explained(self.path / name):

@@ -90,6 +90,9 @@ class Scenario(Spec):
     """Where networks learn."""
     evaluate_every: Count = 1
     """Tasks between two rows of the accuracy matrix."""
+    evaluate_units: Annotated[int, Field(ge=0)] = 0
+    """Units of work (steps) after which the model that is being learned is evaluated on the test sets of the tasks so
+    far: shows what is lost on the way and comes back. 0 for never. Changes nothing of what is learned, nor its cost."""
     stream: StreamSpec
     """What arrives; `layout` says which further fields there are."""
     agent: AgentSpec = AgentSpec()

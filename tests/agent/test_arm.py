@@ -248,6 +248,22 @@ def test_alone_interleaved_and_paused_it_ends_with_the_same_bits():
     assert not same(alone.model, model())
 
 
+def test_pauses_come_every_so_many_units_and_change_nothing():
+    quiet, watched = (arm_of(worker, held_out=HELD_OUT, score_every=7, patience=99) for _ in range(2))
+    curve = exhaust(quiet, limit=50_000)
+    points = []
+    for point in watched.run(50_000, pause_every=3):
+        points.append(point)
+        outputs_of(watched.models[0], HELD_OUT.x), torch.rand(3), random.random()  # whoever looks on
+    pauses = [point for point in points if point.pause]
+    assert [point.unit for point in pauses] == list(range(3, watched.units + 1, 3))
+    assert {point.score for point in pauses} == {None}
+    assert [point for point in points if not point.pause] == curve
+    assert same(quiet.model, watched.model)
+    assert same(quiet.best, watched.best)
+    assert (quiet.flops, quiet.stopped, quiet.best_unit) == (watched.flops, watched.stopped, watched.best_unit)
+
+
 def test_the_global_generators_are_left_as_they_were():
     before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
     exhaust(arm_of(worker, held_out=HELD_OUT))

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from evermap.agent.answer import Answer
 from evermap.agent.events import Evaluated
-from evermap.scenarios.measures import EagerCLStream, Measures, _Evaluation, _Tests
+from evermap.scenarios.examination import TestSets
+from evermap.scenarios.measures import EagerCLStream, Measures, _Evaluation
 from evermap.scenarios.metrics import (
     AccuracyMatrix,
     average_accuracy,
@@ -147,7 +148,7 @@ class Raw:
 
     def __init__(self) -> None:
         stream = FakeStream()
-        self.tests = _Tests(stream)
+        self.tests = TestSets(stream)
         self.strategy = _Evaluation.over(stream, self.tests, 64)
         self.test = self.strategy._test_stream
 
@@ -400,6 +401,45 @@ def test_a_wrong_number_of_answers_is_refused():
         list(Measures(FakeStream()).start(Short()))
 
 
+# ---- how sure the agent was ----
+
+
+class Sure(Prescribed):
+    """Gives every answer with the probability of three quarters."""
+
+    def answer(self, x: Tensor, label: int | None) -> Answer:
+        said = super().answer(x, label)
+        right = said.log_probs.argmax(dim=1, keepdim=True)
+        probabilities = torch.full_like(said.log_probs, 0.25).scatter_(1, right, 0.75)
+        return Answer(probabilities.log(), said.classes, said.by_anchor)
+
+
+def test_calibration_is_recorded_with_every_row():
+    stream, measures, agent = FakeStream(), Measures(FakeStream(), batch_size=30), Sure(R)
+    (zero,) = measures.start(agent)
+    agent.row = 1
+    (first,) = measures.after(stream.task(0), agent)
+    sure = 0.75 * (1 - 1e-4) + 1e-4 / 2  # a trifle is spread over all classes
+    for row in (zero, first):
+        assert row.ece == pytest.approx([abs(value - sure) for value in row.values])
+        losses = [-v * math.log(sure) - (1 - v) * math.log(1 - sure) for v in row.values]
+        assert row.log_loss == pytest.approx(losses)
+        given = {n: v for r, n, v in measures.avalanche_values() if r == row.row}
+        assert row.log_loss == pytest.approx([given[f"Loss_Exp/eval_phase/test_stream/Exp{c:03}"] for c in range(4)])
+        assert row.mse == ()
+    # the diagram is about what was learned: nothing before row 1, then the first concept's 100 samples in 15 bins
+    assert zero.reliability == ()
+    assert [samples for samples, _, _ in first.reliability] == [7] * 10 + [6] * 5
+    assert all((p, right) == pytest.approx((sure, R[1, 0])) for _, p, right in first.reliability)
+
+
+def test_the_diagram_is_about_all_that_was_learned():
+    _, rows = measured(FakeStream(), R)
+    assert sum(samples for samples, _, _ in rows[-1].reliability) == 4 * N
+    right = sum(samples * right for samples, _, right in rows[-1].reliability)
+    assert right == pytest.approx(N * R[4].sum())
+
+
 # ---- rows ----
 
 
@@ -473,7 +513,7 @@ def test_rows_of_another_stream_are_refused():
 
 
 def test_test_sets_beyond_memory_are_built_anew(monkeypatch):
-    monkeypatch.setattr("evermap.scenarios.measures.KEPT_BYTES", 5000)  # two of four
+    monkeypatch.setattr("evermap.scenarios.examination.KEPT_BYTES", 5000)  # two of four
     built = []
 
     class Counting(FakeStream):

@@ -136,6 +136,16 @@ def test_avalanche_gives_the_squared_error_and_nothing_that_counts_right_answers
     assert [value for name, value in given.items() if "Exp001" in name] == pytest.approx([9.0], rel=1e-5)
 
 
+def test_a_row_has_the_squared_error_where_classes_have_the_log_loss() -> None:
+    stream = Lines(mixed=True)
+    (row,) = Measures(stream).start(Shifted(stream, [3.0, 0.5, 0.0]))
+    assert row.mse == (pytest.approx(9.0, rel=1e-5), pytest.approx(0.25, rel=1e-5), None)
+    assert row.log_loss[:2] == row.ece[:2] == (None, None)
+    assert row.log_loss[2] == pytest.approx(-np.log(np.exp(1) / (1 + np.exp(1))), abs=1e-3)
+    (row,) = Measures(Lines()).start(Shifted(Lines(), [3.0, 0.5, 0.0]))
+    assert (row.log_loss, row.ece, row.reliability) == ((), (), ())
+
+
 def test_classes_and_values_in_one_stream() -> None:
     stream = Lines(mixed=True)
     measures = Measures(stream)

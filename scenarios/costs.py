@@ -1,0 +1,85 @@
+"""What a run cost: work with choosing apart, time, and what is kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from .measure import Measure, Undefined, one
+
+
+def flops_per_task(spent: Sequence[float]) -> Measure:
+    """Mean FLOPs per task: measuring, choosing, learning, and work for later tasks; evaluation is not among them.
+
+    Args:
+        spent: FLOPs of every task that was learned.
+    """
+    convention = "mean over tasks of the FLOPs of measuring, choosing, learning and work for later tasks"
+    return one("FLOPs per task", convention, lambda: _mean(spent))
+
+
+def selection_share(choosing: Sequence[float], spent: Sequence[float]) -> Measure:
+    """Share of all FLOPs that went into measuring what is known and choosing, apart from learning.
+
+    Args:
+        choosing: FLOPs of profile and choice, per task.
+        spent: FLOPs in all, per task.
+    """
+    convention = "FLOPs of measuring what is known and of choosing, as a share of all FLOPs"
+
+    def formula() -> float:
+        whole = math.fsum(spent)
+        if not whole:
+            raise Undefined("nothing was spent yet")
+        return math.fsum(choosing) / whole
+
+    return one("share of choosing", convention, formula)
+
+
+def seconds_per_task(seconds: Sequence[float]) -> Measure:
+    """Mean CPU seconds per task; evaluation is not among them.
+
+    Args:
+        seconds: CPU seconds of every task that was learned.
+    """
+    return one("CPU seconds per task", "mean CPU seconds per task, evaluation left out", lambda: _mean(seconds))
+
+
+def bytes_per_task(store: Sequence[float]) -> Measure:
+    """Bytes kept at the end, per task that was learned.
+
+    Args:
+        store: Bytes kept after every task.
+    """
+
+    def formula() -> float:
+        if not store:
+            raise Undefined("nothing was learned yet")
+        return store[-1] / len(store)
+
+    return one("bytes kept per task", "bytes of weights, statistics and samples kept at the end, over tasks", formula)
+
+
+def model_size_efficiency(store: Sequence[float]) -> Measure:
+    """min(1, mean over i of Mem(θ_1) / Mem(θ_i)) (Díaz-Rodríguez et al. 2018, arXiv 1810.13166).
+
+    Args:
+        store: Bytes kept after every task.
+    """
+    convention = (
+        "mean over tasks of the bytes kept after the first task over those after the task, at most 1 (1: nothing was "
+        "added); Díaz-Rodríguez et al. 2018"
+    )
+
+    def formula() -> float:
+        if not store or not all(store):
+            raise Undefined("nothing was learned yet" if not store else "nothing was kept after some task")
+        return min(1.0, math.fsum(store[0] / each for each in store) / len(store))
+
+    return one("model-size efficiency", convention, formula)
+
+
+def _mean(values: Sequence[float]) -> float:
+    if not values:
+        raise Undefined("nothing was learned yet")
+    return math.fsum(values) / len(values)

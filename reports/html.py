@@ -12,7 +12,9 @@ from .figures import Frame, spread
 from .lines import way
 from .provenance import provenance
 from .short import in_short
+from .spending import spending
 from .story import PARTS
+from .waterfall import waterfall
 from .words import FIXED
 
 _SMALL = Frame(150, 56, left=24, top=4, right=6, bottom=4)
@@ -73,6 +75,8 @@ def render(summary: Json) -> str:
         swing=_swing(summary["concepts"], "forgetting", "backward"),
         swing_forward=_swing(summary["concepts"], "forward"),
         in_short=in_short(summary),
+        fall=waterfall(summary),
+        spent=spending(summary),
         fixed=FIXED,
         dense=len(summary["concepts"]) > 24,
         digits=1 if len(summary["concepts"]) <= 12 else 0,

@@ -310,14 +310,32 @@ def validate(
 
 @app.command(context_settings=_HELP)
 def report(
-    record: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    records: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Folders of runs, or of folders of runs.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where it goes; of one run: its folder.", show_default="evermap-report"),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="AGENT", help="Of several runs: the agent that the others are compared with."),
+    ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Make a run's report again from its record: a table here, summary.json and report.html in its folder."""
-    from .reports.report import report as make_report
+    """Make the report of a run, or of several side by side, from the records: a table, summary.json, report.html."""
+    from .reports.several import runs_in
 
-    page, summary = make_report(record)
+    runs = runs_in(records)
+    if len(runs) == 1 and baseline is None:
+        from .reports.report import report as make_report
+
+        page, summary = make_report(runs[0], out)
+    else:
+        from .reports.report_several import FOLDER, report_several
+
+        page, summary = report_several(runs, out or FOLDER, baseline)
     if as_json:
         _json(summary)
     else:
@@ -622,8 +640,10 @@ def _conclude(out: Path, failure: Exception | KeyboardInterrupt | None, as_json:
 
 def _overview(summary: dict[str, Any], page: Path) -> None:
     """Print the summary, and the path of the report on a last line of its own."""
-    from .reports.terminal import overview
-
+    if "comparison" in summary:
+        from .reports.several_terminal import overview
+    else:
+        from .reports.terminal import overview
     _stdout().print(overview(summary))
     sys.stdout.write(f"{page}\n")
 

@@ -8,7 +8,7 @@ from typing import Any
 from .story import Story, TaskStory
 from .units import sentence
 from .ways import ranked
-from .words import in_brief, left_by, probed, standing_on, told
+from .words import caught, in_brief, left_by, probed, standing_on, told
 
 _RETURNS = "it is counted with the task that brought its test set first"
 
@@ -54,6 +54,7 @@ def account(story: Story, task: TaskStory, concepts: Sequence[Mapping[str, Any]]
         "reason": sentence(chosen["reason"]) if chosen else None,
         "verdict": sentence(learned["verdict"]) if learned.get("verdict") else None,
         "in_brief": in_brief(task),
+        "caught": caught(task),
         "helped_by": _helped_by(story, task),
         "told": told(story, task),
         "considered": [way.to_json() for way in ranked(chosen, learned)] if chosen else [],

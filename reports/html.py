@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from . import units
 from .figures import Frame, spread
-from .lines import way
+from .pages import COLOURS, environment
 from .provenance import provenance
 from .short import in_short
+from .spending import spending
 from .story import PARTS
+from .waterfall import waterfall
 from .words import FIXED
 
 _SMALL = Frame(150, 56, left=24, top=4, right=6, bottom=4)
 _CURVE = Frame(150, 56, left=24, top=4, right=6, bottom=14)
 _WIDE = Frame(620, 150, left=34, top=8, right=10, bottom=22)
-_COLOURS = 8  # --s0 … --s7 in the template
 Json = Mapping[str, Any]
 
 
@@ -31,51 +30,36 @@ def render(summary: Json) -> str:
     Returns:
         The page.
     """
-    environment = Environment(
-        loader=PackageLoader("evermap.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
-        percent=units.percent,
-        score=units.score,
-        change=units.change,
-        scored=units.scored,
-        flops=units.flops,
-        size=units.size,
-        seconds=units.seconds,
-        plain=units.plain,
-        decimal=units.decimal,
-        sentence=units.sentence,
-    )
-    environment.globals.update(count=units.count, way=way, known=units.known)
     tasks = summary["tasks"]
     exponent, unit = _flop_unit(tasks)
-    return environment.get_template("report.html.j2").render(
-        s=summary,
-        colours=_strategy_colours(summary),
-        small=_SMALL,
-        wide=_WIDE,
-        curve=_CURVE,
-        average=_average(summary),
-        curves=[_concept(summary, column) for column in range(len(summary["concepts"]))],
-        learning=_learning(summary),
-        at_once=[task for task in tasks if task["strategy"] and not _drawn(task["curves"])],
-        helped=provenance(summary),
-        parts=[part for part in PARTS if summary["totals"]["parts"][part]],
-        part_names=_PART_NAMES,
-        flop_unit=unit,
-        flop_scale=10.0**exponent,
-        most=max((task["flops"] or 0 for task in tasks), default=0) or 1,
-        swing=_swing(summary["concepts"], "forgetting", "backward"),
-        swing_forward=_swing(summary["concepts"], "forward"),
-        in_short=in_short(summary),
-        fixed=FIXED,
-        dense=len(summary["concepts"]) > 24,
-        digits=1 if len(summary["concepts"]) <= 12 else 0,
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            s=summary,
+            colours=_strategy_colours(summary),
+            small=_SMALL,
+            wide=_WIDE,
+            curve=_CURVE,
+            average=_average(summary),
+            curves=[_concept(summary, column) for column in range(len(summary["concepts"]))],
+            learning=_learning(summary),
+            at_once=[task for task in tasks if task["strategy"] and not _drawn(task["curves"])],
+            helped=provenance(summary),
+            parts=[part for part in PARTS if summary["totals"]["parts"][part]],
+            part_names=_PART_NAMES,
+            flop_unit=unit,
+            flop_scale=10.0**exponent,
+            most=max((task["flops"] or 0 for task in tasks), default=0) or 1,
+            swing=_swing(summary["concepts"], "forgetting", "backward"),
+            swing_forward=_swing(summary["concepts"], "forward"),
+            in_short=in_short(summary),
+            fall=waterfall(summary),
+            spent=spending(summary),
+            fixed=FIXED,
+            dense=len(summary["concepts"]) > 24,
+            digits=1 if len(summary["concepts"]) <= 12 else 0,
+        )
     )
 
 
@@ -104,7 +88,7 @@ def _strategy_colours(summary: Json) -> dict[str, int]:
         chosen = task["chosen"] or {}
         names += [task["strategy"], chosen.get("strategy"), *(curve["strategy"] for curve in task["curves"])]
     names += [curve["strategy"] for event in summary["together"] for curve in event["curves"]]
-    return {name: position % _COLOURS for position, name in enumerate(dict.fromkeys(filter(None, names)))}
+    return {name: position % COLOURS for position, name in enumerate(dict.fromkeys(filter(None, names)))}
 
 
 def _average(summary: Json) -> dict[str, Any]:

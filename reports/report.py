@@ -29,11 +29,12 @@ def write_report(run_dir: Path) -> Path:
     return report(run_dir)[0]
 
 
-def report(run_dir: Path) -> tuple[Path, dict[str, Any]]:
+def report(run_dir: Path, out: Path | None = None) -> tuple[Path, dict[str, Any]]:
     """Write the report of a run and give back its numbers as well.
 
     Args:
         run_dir: The folder of the record.
+        out: Where it goes; left out: the same folder.
 
     Returns:
         The path of `report.html`, and what stands in `summary.json`.
@@ -42,22 +43,39 @@ def report(run_dir: Path) -> tuple[Path, dict[str, Any]]:
         RecordError: If the folder holds no record, or a damaged one.
         OutputError: If it cannot be written.
     """
+    _, summary = summary_of(run_dir)
+    out = out or run_dir
+    page = out / "report.html"
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(out / "summary.json", to_text(summary))
+        write_atomically(page, render(summary))
+    except OSError as error:
+        raise OutputError(f"{out}: the report cannot be written ({error.strerror}).") from error
+    return page, summary
+
+
+def summary_of(run_dir: Path) -> tuple[Record, dict[str, Any]]:
+    """Read a run and gather its numbers.
+
+    Args:
+        run_dir: The folder of the record.
+
+    Returns:
+        The record, and what `summarise` makes of it.
+
+    Raises:
+        RecordError: If the folder holds no record, or a damaged one.
+    """
     record = read_record(run_dir)
     _check_rows(record)
     try:
-        summary = summarise(record)
+        return record, summarise(record)
     except (KeyError, TypeError, AttributeError) as error:
         raise RecordError(
             f"{run_dir / EVENTS}: an event does not hold what it must hold ({type(error).__name__}: {error}): the file "
             "is damaged, or another evermap wrote it. The report is left as it was."
         ) from error
-    page = run_dir / "report.html"
-    try:
-        write_atomically(run_dir / "summary.json", to_text(summary))
-        write_atomically(page, render(summary))
-    except OSError as error:
-        raise OutputError(f"{run_dir}: the report cannot be written ({error.strerror}).") from error
-    return page, summary
 
 
 def _check_rows(record: Record) -> None:

@@ -15,6 +15,7 @@ from .. import __version__
 from ..scenarios.metrics import AccuracyMatrix, Measure, all_measures, all_per_column
 from ..scenarios.record import Record
 from ..scenarios.run_folder import plain
+from ..scenarios.sampling import CONVENTION, over_samples
 from . import units
 from .account import account, curves
 from .lines import together
@@ -46,7 +47,11 @@ def summarise(record: Record) -> dict[str, Any]:
         "evermap": str(record.manifest.get("versions", {}).get("evermap") or __version__),
         "run": _run(record, story),
         "regression": values_asked,
-        "headline": [_headline(measure, record.matrix is not None, values_asked) for measure in all_measures(matrix)],
+        "headline": [
+            _headline(measure, record.matrix is not None, values_asked) | _interval(measure, matrix, story)
+            for measure in all_measures(matrix)
+        ],
+        "intervals": CONVENTION,
         "matrix": _matrix(matrix, story),
         "concepts": concepts,
         "undefined": undefined,
@@ -59,7 +64,7 @@ def summarise(record: Record) -> dict[str, Any]:
         "made_with": [
             [key, value]
             for key, value in flattened(record.manifest)
-            if key.partition(".")[0] in ("versions", "hardware")
+            if key.partition(".")[0] in ("recipe_sha256", "data_sha256", "versions", "hardware") and value != "none"
         ],
         "problems": [units.plain(problem) for problem in record.problems],
     }
@@ -134,6 +139,19 @@ def _headline(measure: Measure, evaluated: bool, regression: bool) -> dict[str, 
         "reason": measure.reason if evaluated else "the run ended before anything was evaluated",
         "convention": of_r2(measure.convention),
     }
+
+
+def _interval(measure: Measure, matrix: AccuracyMatrix, story: Story) -> dict[str, Any]:
+    """Bound a headline number over test samples: what one run can say of its own accuracy."""
+    none = {"interval": None, "interval_text": "", "interval_reason": None}
+    if measure.value is None:
+        return none
+    found = over_samples(measure.name, matrix, story.rows[-1]["samples"] if story.rows else ())
+    if found.low is None or found.high is None:
+        return none | {"interval_reason": found.reason}
+    signed = measure.name in _DIFFERENCES and measure.name != "forgetting"
+    write = units.change if signed else units.score
+    return none | {"interval": [found.low, found.high], "interval_text": f"{write(found.low)} to {write(found.high)}"}
 
 
 def _matrix(matrix: AccuracyMatrix, story: Story) -> dict[str, Any]:

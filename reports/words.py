@@ -116,6 +116,22 @@ def in_brief(task: TaskStory) -> str:
     return sentence(chosen["reason"])
 
 
+def caught(task: TaskStory) -> str:
+    """Say in two or three words what the guard prevented.
+
+    Args:
+        task: The task.
+
+    Returns:
+        "transfer rejected" where something stored was built on and did not clearly beat a closed form that is not
+        trained; "guard took over" where what lost began afresh; empty where the guard rejected nothing.
+    """
+    if not (task.overruled and task.chosen and (task.learned or {}).get("verdict")):
+        return ""
+    source = task.chosen["source"]
+    return "guard took over" if source is None or source in FIXED else "transfer rejected"
+
+
 def _result(task: TaskStory) -> str:
     learned = task.learned or {}
     parts = []

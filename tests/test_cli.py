@@ -134,6 +134,25 @@ def test_report_is_made_again_from_the_record(capsys: pytest.CaptureFixture[str]
     assert {name: (Path("here") / name).read_bytes() for name in first} == first
     assert main(["report", "here", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == json.loads(first["summary.json"])
+    assert main(["report", "here", "--out", "there"]) == 0
+    assert {name: (Path("there") / name).read_bytes() for name in first} == first
+
+
+def test_several_runs_are_reported_side_by_side(capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in ("0", "1"):
+        assert main(["run", "tiny.toml", "--out", f"runs/{seed}", "--seed", seed]) == 0
+    capsys.readouterr()
+    assert main(["report", "runs/0", "runs/1"]) == 0
+    said = capsys.readouterr().out
+    assert said.splitlines()[-1] == "evermap-report/report.html"
+    assert re.search(r"fixed:prototype +2 ", said)
+    assert main(["report", "runs", "none", "--out", "side", "--baseline", "fixed:prototype", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["runs"] == 2
+    assert told["notes"] == ["Left out: none: there is no such folder; give the folder of a run (runs/<id>)."]
+    assert Path("side/report.html").exists()
+    assert main(["report", "runs", "--baseline", "other"]) == 2
+    assert "--baseline other: is none of the agents; they are fixed:prototype" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -202,18 +202,29 @@ RECIPE: dict[str, Any] = {
 }
 
 
-def write(told: Told, path: Path, status: str = "finished", **recipe: Any) -> Path:
+def write(
+    told: Told,
+    path: Path,
+    status: str = "finished",
+    seed: int = 0,
+    selector: str = "probe",
+    data: str = "",
+    **recipe: Any,
+) -> Path:
     """Write the record of a run that never happened."""
     path.mkdir(parents=True)
     folder = RunFolder(path)
-    text = tomli_w.dumps({**RECIPE, **recipe})
+    fields = {**RECIPE, **recipe}
+    fields |= {"seed": seed, "agent": {**fields["agent"], "selector": selector}}
+    text = tomli_w.dumps(fields)
     manifest = new_manifest(
-        run_id="demo_probe_seed0_20260102-030405",
+        run_id=f"demo_probe_seed{seed}_20260102-030405",
         scenario=str(recipe.get("name", "demo")),
-        agent="probe",
-        seed=0,
+        agent=selector,
+        seed=seed,
         recipe=text,
-        command=["evermap", "run", "demo", "--seed", "0"],
+        data_hash=data or None,
+        command=["evermap", "run", "demo", "--seed", str(seed)],
         now=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     )
     manifest["hardware"] = {"cpu": "a processor", "cores": 2, "platform": "Linux"}
@@ -251,5 +262,5 @@ def _joint() -> Callable[..., list[dict[str, Any]]]:
 
 @pytest.fixture(name="write")
 def _write() -> Callable[..., Path]:
-    """Write its record: `write(told, path, status="finished", **fields of the recipe)`."""
+    """Write its record: `write(told, path, status="finished", seed=0, selector="probe", data="", **recipe)`."""
     return write

@@ -1,6 +1,5 @@
 import re
-import shutil
-import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,7 +10,9 @@ import pytest
 from evermap.errors import OutputError, RecordError
 from evermap.reports.report import report, write_report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+sys.path.insert(0, str(Path(__file__).parent))
+from browser import CHROMIUM, measured
+
 NASTY = "<script>alert('x')</script> & \"q\" {{ 7 * 7 }}"
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
@@ -129,41 +130,12 @@ def test_report_that_cannot_be_written(tell: Callable[..., Any], write: Callable
         report(run)
 
 
-MEASURE = """
-<iframe src="{page}" style="border:0;width:{width}px;height:900px" id="f"></iframe><pre id="o"></pre>
-<script>
-window.onload = () => {{
-  const frame = document.getElementById("f"), root = frame.contentDocument.documentElement;
-  const asked = frame.contentWindow.performance.getEntriesByType("resource").length;
-  const found = [root.scrollWidth - root.clientWidth, root.querySelectorAll("section h2").length, asked];
-  document.getElementById("o").textContent = "measured " + found.join(" ");
-}};
-</script>
-"""
-
-
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium to look at the page with")
 @pytest.mark.parametrize(("width", "nasty"), [(1280, False), (390, True)])
 def test_a_browser_opens_it_without_complaint(
     width: int, nasty: bool, tell: Callable[..., Any], write: Callable[..., Path], tmp_path: Path
 ) -> None:
     names = {0: NASTY, 1: "a very long name " * 12, 2: "x" * 200} if nasty else None
-    page = write_report(write(tell(names=names), tmp_path / "run"))
-    frame = tmp_path / "frame.html"  # the page is measured from outside: it has no script of its own
-    frame.write_text(MEASURE.format(page=page.as_uri(), width=width))
-    assert CHROMIUM is not None
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"]
-    command += [
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-    ]
-    command += ["--allow-file-access-from-files", "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}"]
-    command += ["--window-size=1400,1000", "--dump-dom", frame.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "CONSOLE" not in done.stderr
-    measured = re.search(r"measured (-?\d+) (\d+) (\d+)", done.stdout)
-    assert measured, done.stdout[-2000:]
-    sticks_out, sections, requests = map(int, measured.groups())
-    assert (sticks_out, sections, requests) == (0, 10, 0)
+    found = measured(write_report(write(tell(names=names), tmp_path / "run")), width, tmp_path)
+    assert (found["sticks"], found["sections"], found["asked"]) == (0, 10, 0)
+    assert found["console"] == found["lying"] == found["labels"] == found["out"] == []

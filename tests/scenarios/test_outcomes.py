@@ -1,0 +1,85 @@
+"""What one run came to."""
+
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+from evermap.errors import RecordError
+from evermap.scenarios.comparable import labelled
+from evermap.scenarios.outcomes import key_of, quantities
+
+sys.path.insert(0, str(Path(__file__).parent))
+from told_runs import STREAM, read_outcome, told, write_run
+
+
+def test_the_numbers_of_a_run_by_hand(tmp_path: Path):
+    found = read_outcome(write_run(tmp_path / "run", seed=3))
+    assert (found.scenario, found.agent, found.seed, found.tasks) == ("two", "fixed:scratch", 3, 2)
+    assert (found.status, found.regression) == ("finished", False)
+    expected = {
+        "accuracy": (0.8 + 0.7) / 2,
+        "incremental_accuracy": (0.9 + (0.8 + 0.7) / 2) / 2,
+        "learning_accuracy": (0.9 + 0.7) / 2,
+        "forgetting": 0.1,
+        "backward_transfer": -0.1,
+        "bytes_kept": 200.0,
+        "flops": 3e6,
+        "cpu_seconds": 1.0,
+    }
+    for key, value in expected.items():
+        assert found.values[key] == pytest.approx(value), key
+    assert found.values["forward_transfer"] is None
+    assert "classes of it were not seen" in found.reasons["forward_transfer"]
+
+
+def test_what_was_not_measured_is_no_number(tmp_path: Path):
+    found = read_outcome(write_run(tmp_path / "nan", values=[[0.5, 0.5], [0.9, 0.6], [math.nan, 0.7]]))
+    assert found.values["accuracy"] is None
+    assert "was not measured in row 2" in found.reasons["accuracy"]
+    assert found.values["learning_accuracy"] == pytest.approx(0.8)
+    empty = read_outcome(write_run(tmp_path / "none", values=[]))
+    assert empty.tasks == 0
+    assert all(value is None for value in empty.values.values())
+    assert set(empty.reasons) == set(empty.values)
+
+
+def test_a_stream_is_the_same_whatever_the_seed_and_the_agent(tmp_path: Path):
+    one = read_outcome(write_run(tmp_path / "1", seed=1))
+    two = read_outcome(write_run(tmp_path / "2", agent="probe", seed=2))
+    other = read_outcome(write_run(tmp_path / "3", recipe=STREAM.replace("split", "rotations")))
+    assert one.stream == two.stream != other.stream
+    assert one.recipe == two.recipe == {"agent.encoder": "mlp"}
+
+
+def test_every_quantity_can_be_typed():
+    keys = [each.key for each in quantities()]
+    assert keys[:3] == ["accuracy", "incremental_accuracy", "learning_accuracy"]
+    assert {"forgetting", "backward_transfer", "forward_transfer", "bytes_kept", "flops", "cpu_seconds"} <= set(keys)
+    assert len(set(keys)) == len(keys)
+    assert all(key.isidentifier() for key in keys)
+    assert key_of("some (new) measure") == "some_new_measure"
+    assert {each.key: each.better for each in quantities()}["forgetting"] == "lower"
+
+
+def test_what_differs_has_different_names():
+    runs = [
+        told("probe", 0, 0.5, recipe={"budget.scratch": 1.0, "agent.stem": "none"}),
+        told("probe", 0, 0.6, recipe={"budget.scratch": 2.0, "agent.stem": "none"}),
+        told("random", 0, 0.4, recipe={"budget.scratch": 2.0}),
+        told("random", 0, 0.4, stream="another"),
+    ]
+    named = labelled(runs)
+    assert [each.agent for each in named] == [
+        "probe [budget.scratch=1.0]",
+        "probe [budget.scratch=2.0]",
+        "random",
+        "random",
+    ]
+    assert [each.scenario for each in named] == ["two [two]"] * 3 + ["two [anothe]"]
+
+
+def test_two_runs_of_one_seed_are_not_counted_twice():
+    with pytest.raises(RecordError, match=r"are both runs of probe with seed 4 on two; give one of them"):
+        labelled([told("probe", 4, 0.5), told("probe", 4, 0.5)])

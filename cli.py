@@ -311,6 +311,26 @@ def report(
 
 
 @app.command(context_settings=_HELP)
+def explain(
+    record: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    task: Annotated[str, typer.Argument(help="A task's name, or its number in the stream, from 1.")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Tell of one task how it was learned, and why: what was known, considered, tried, chosen, spent and kept."""
+    from .reports.explain import explained
+    from .scenarios.record import read_record
+
+    found = explained(read_record(record), task)
+    if as_json:
+        _json(found)
+    else:
+        from .reports.explanation import explanation
+
+        _stdout().print(explanation(found))
+
+
+@app.command(context_settings=_HELP)
 def regret(
     scenarios: Annotated[list[str], typer.Argument(metavar="SCENARIO...", help="Scenarios, by name or as TOML files.")],
     agent: Annotated[

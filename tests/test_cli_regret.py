@@ -80,3 +80,26 @@ def test_bad_input_is_one_clear_sentence(arguments, said, capsys):
     err = capsys.readouterr().err
     assert said in err.replace("\n", " ")
     assert "Traceback" not in err
+
+
+def test_explain_tells_of_one_task(capsys):
+    assert main(["run", "tiny.toml", "--out", "here"]) == 0
+    capsys.readouterr()
+    assert main(["explain", "here", "2"]) == 0
+    out = capsys.readouterr().out
+    for heading in ("What was known", "What was considered", "What was chosen, and why", "What it cost"):
+        assert heading in out
+    assert main(["explain", "here", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["number"] == 2
+    assert main(["explain", "here", "seven"]) == 2
+    assert "there is no task 'seven'" in capsys.readouterr().err
+
+
+def test_explain_loads_no_torch(tmp_path):
+    import subprocess
+    import sys
+
+    assert main(["run", "tiny.toml", "--out", "here"]) == 0
+    code = "import sys; from evermap.cli import main; main(['explain', 'here', '1']); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"

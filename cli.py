@@ -343,6 +343,85 @@ def report(
 
 
 @app.command(context_settings=_HELP)
+def explain(
+    record: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    task: Annotated[str, typer.Argument(help="A task's name, or its number in the stream, from 1.")],
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Tell of one task how it was learned, and why: what was known, considered, tried, chosen, spent and kept."""
+    from .reports.explain import explained
+    from .scenarios.record import read_record
+
+    found = explained(read_record(record), task)
+    if as_json:
+        _json(found)
+    else:
+        from .reports.explanation import explanation
+
+        _stdout().print(explanation(found))
+
+
+@app.command(context_settings=_HELP)
+def regret(
+    scenarios: Annotated[list[str], typer.Argument(metavar="SCENARIO...", help="Scenarios, by name or as TOML files.")],
+    agent: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The selector; left out: the one that the scenario names.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(metavar="LIST", help="The seeds, as in 0,1,2 or 0-9.")] = "0-2",
+    fixed: Annotated[
+        list[str] | None,
+        typer.Option("--fixed", metavar="NAME", help="A strategy it is held against; left out: every one."),
+    ] = None,
+    no_fixed: Annotated[bool, typer.Option("--no-fixed", help="Hold it against no fixed strategy.")] = False,
+    sources: Annotated[int, typer.Option(min=0, help="Stored encoders from which each strategy is tried at most.")] = 8,
+    jobs: Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")] = 1,
+    size: Size = Sized.default,
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where runs are kept; those that are finished are not run again.")
+    ] = Path("runs/regret"),
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change a field of the recipes; may be repeated."),
+    ] = None,
+    data_root: DataRoot = None,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Measure what choices lose: before every task, every arm is run from the agent's own store and valued."""
+    _quiet()
+    _load_plugins(plugin)
+    from .errors import RecipeError
+    from .registry import registered
+    from .scenarios.regret_summary import summarise
+    from .scenarios.scenario import load_scenario
+    from .scenarios.seed_list import seeds_of
+
+    wanted, root = seeds_of(seeds), _data_root(data_root, False)
+    overrides = [*(sets or []), *([f"agent.selector={json.dumps(agent)}"] if agent is not None else [])]
+    try:
+        recipes = [load_scenario(each, overrides, root, size=size.value) for each in scenarios]
+    except RecipeError as error:
+        if agent is None or error.field != "agent.selector":
+            raise
+        raise error.at("--agent") from None
+    from .scenarios.regret import planned, run_cells
+
+    names = [] if no_fixed else list(fixed or registered("strategy"))
+    parts, cells = planned(recipes, wanted, names, out, sources=sources, data_root=root)
+    for number, done in enumerate(run_cells(cells, jobs, plugin or ()), start=1):
+        _stderr().print(f"{number}/{len(cells)} {done.cell.title}: {'kept' if done.kept else 'done'}")
+    found = summarise(agent or recipes[0].agent.selector, parts)
+    if as_json:
+        _json(found)
+    else:
+        from .reports.regret import regret_page
+
+        _stdout().print(regret_page(found))
+
+
+@app.command(context_settings=_HELP)
 def predict(
     record: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
     inputs: Annotated[

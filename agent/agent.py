@@ -118,21 +118,29 @@ class LifelongAgent:
         ledger = Ledger(self.budget(task))
         probing = self.selector.needs_profile(self.strategies)
         bench = self._bench = self.layout.lay_out(task, ledger, probing, self.selector.asks_logme)
+        return self.note(self.profile_of(task, bench, probing))
+
+    def profile_of(self, task: Task, bench: Workbench, probed: bool) -> Profiled:
+        """Say what laying out a task has measured.
+
+        Args:
+            task: The task as it came.
+            bench: How it was laid out.
+            probed: Whether representations were to be scored.
+        """
         per_class = (
             torch.bincount(bench.whole.support.y, minlength=task.outputs).min() if task.classes else len(task.support)
         )
         scores = [source.score for source in (*bench.known.sources, *bench.known.fixed) if source.score is not None]
-        return self.note(
-            Profiled(
-                task=task.index,
-                samples=len(task.support),
-                classes=task.outputs,
-                per_class=int(per_class),
-                scores=tuple(sorted(scores, key=lambda score: score.ridge_mse)),
-                flops=ledger.flops.get("profile", 0.0),
-                seconds=ledger.seconds.get("profile", 0.0),
-                unprobed=sum(source.score is None for source in bench.known.sources) if probing else 0,
-            )
+        return Profiled(
+            task=task.index,
+            samples=len(task.support),
+            classes=task.outputs,
+            per_class=int(per_class),
+            scores=tuple(sorted(scores, key=lambda score: score.ridge_mse)),
+            flops=bench.ledger.flops.get("profile", 0.0),
+            seconds=bench.ledger.seconds.get("profile", 0.0),
+            unprobed=sum(source.score is None for source in bench.known.sources) if probed else 0,
         )
 
     def select(self, task: Task, profile: Profiled) -> Generator[Event, None, Chosen]:

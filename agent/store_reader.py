@@ -265,6 +265,10 @@ class StoreReader:
         """Return the bytes of all weights and statistics, each blob once."""
         return int(self._fetch("SELECT bytes FROM kept")[0][0])
 
+    def has_blob(self, name: str) -> bool:
+        """Tell whether an entry uses the blob of this name: weights that it holds need no further bytes."""
+        return bool(self._fetch("SELECT 1 FROM blobs WHERE blob = ?", name))
+
     def counts(self) -> dict[str, int]:
         """Return how many rows each table holds ("encoders", "heads", "banks", "metas", "tasks", "events", ...)."""
         return {table: int(self._fetch(f"SELECT COUNT(*) FROM {table}")[0][0]) for table in TABLES.values()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from .scenario import Scenario, to_toml
 from .settle import settled
 
 Parts = tuple[Mapping[str, Strategy], Selector, AgentSettings]
+Loop = Callable[[LifelongAgent, Stream, Measures], Generator[Event]]
 
 # Without a task label, but with boundaries: models of tasks may answer. Everywhere else the anchor does.
 GATED = (Setting.DOMAIN_INCREMENTAL, Setting.CLASS_INCREMENTAL)
@@ -143,6 +144,7 @@ def run(
     store: Path | None = None,
     data_root: Path | None = None,
     command: Sequence[str] = (),
+    loop: Loop = lifelong,
 ) -> Generator[Event]:
     """Run a scenario and leave its record.
 
@@ -155,6 +157,7 @@ def run(
             store stays as it is.
         data_root: Folder of the user's data sets.
         command: The command that makes the run again; left out: running the record's own recipe.
+        loop: What sends the agent through the stream: the main loop, or one that looks on while it runs.
 
     Yields:
         Everything that happens, in order.
@@ -181,7 +184,7 @@ def run(
         if store is not None:
             facts["earlier"], manifest["continues"] = begin_on(store, out / "store", scenario, facts)
         folder.write_scenario(recipe)
-        yield from session(scenario, parts, stream, folder, manifest, facts)
+        yield from session(scenario, parts, stream, folder, manifest, facts, loop=loop)
 
 
 def session(
@@ -192,6 +195,7 @@ def session(
     manifest: Mapping[str, Any],
     facts: Facts,
     resumed: tuple[str, ...] | None = None,
+    loop: Loop = lifelong,
 ) -> Generator[Event]:
     """Send the agent through what is left of the stream.
 
@@ -203,6 +207,7 @@ def session(
         manifest: What the run is; it is written when the run begins and when it ends.
         facts: What decides the results, to be kept with the store.
         resumed: Where a run goes on, what has changed; None where it begins.
+        loop: As in `run`.
 
     Yields:
         Everything that happens from here on; what happened before is in the record.
@@ -223,7 +228,7 @@ def session(
                 export()
                 if resumed is not None:
                     yield Resumed(store.learned(), len(stream), measures.rows, resumed)
-                for event in lifelong(agent, stream, measures):
+                for event in loop(agent, stream, measures):
                     if isinstance(event, Evaluated):
                         commit_row(store, measures, event)
                         export()

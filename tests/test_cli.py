@@ -74,7 +74,9 @@ def test_every_command_option_and_argument_has_help() -> None:
     import typer.main
 
     group: Any = typer.main.get_command(app)
-    assert set(group.commands) == {"run", "resume", "list", "show", "validate", "report", "predict", "store"}
+    assert set(group.commands) == {
+        *("run", "resume", "list", "show", "validate", "report", "explain", "predict", "regret", "store"),
+    }
     for command in (*group.commands.values(), *group.commands["store"].commands.values()):
         assert command.help
         for parameter in command.params:

@@ -515,7 +515,7 @@ def store_verify(store: Store, as_json: AsJson = False, debug: Debug = False) ->
 
     with _opened(store) as opened:
         found = [asdict(each) for each in opened.verify()]
-        names = {record.index: record.name for record in opened.tasks()}
+        names = opened.task_names()
     if as_json:
         _json(found)
     else:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import StoreError
+from .checksums import COVERED, TABLE, cover, register, seal
 
 FILE = "catalog.sqlite"
 # Says "a catalog of evermap" in the header of the file: "evmp".
@@ -118,8 +119,20 @@ def _second(db: sqlite3.Connection) -> None:
         db.execute(statement)
 
 
+def _third(db: sqlite3.Connection) -> None:
+    # What was left out, shrunk, merged or evicted to stay within the recipe's bytes: history, so no foreign keys.
+    db.execute(
+        """CREATE TABLE bounded (
+            entry TEXT NOT NULL, task INTEGER NOT NULL, how TEXT NOT NULL, "into" TEXT, tasks TEXT NOT NULL,
+            freed INTEGER NOT NULL, cost REAL)"""
+    )
+    db.execute(TABLE)
+    for table in COVERED:
+        cover(db, table)
+
+
 # Migration n leads from schema n to n + 1. They are only ever added to: a store of any age opens.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second, _third)
 
 
 @contextmanager
@@ -131,7 +144,7 @@ def explained(where: str, wait: float = 0.0) -> Iterator[None]:
         wait: How long a writer waits for another, in seconds.
 
     Raises:
-        StoreError: For every sqlite3.Error and OSError raised inside.
+        StoreError: For every sqlite3.Error, OSError and text that is none raised inside.
     """
     try:
         yield
@@ -152,6 +165,8 @@ def explained(where: str, wait: float = 0.0) -> Iterator[None]:
         else:
             what = f"{FILE} cannot be used ({said})"
         raise StoreError(f"The knowledge store {where}: {what}.") from error
+    except UnicodeDecodeError as error:  # SQLite's own message quotes what is damaged
+        raise StoreError(f"The knowledge store {where}: its {FILE} is damaged (its schema is no text).") from error
     except OSError as error:
         named = f" ({Path(str(error.filename)).name})" if error.filename else ""
         raise StoreError(
@@ -184,6 +199,7 @@ def connect(folder: Path | None, wait: float, read_only: bool, any_schema: bool 
             db = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=wait)
         try:
             db.row_factory = sqlite3.Row
+            register(db)
             db.execute("PRAGMA foreign_keys = ON")
             if read_only:
                 db.execute("PRAGMA query_only = ON")
@@ -222,6 +238,7 @@ def _migrate(db: sqlite3.Connection, where: str, read_only: bool) -> None:
         for migration in MIGRATIONS[_version(db, where) :]:
             migration(db)
         db.execute("UPDATE schema_version SET version = ?", (len(MIGRATIONS),))
+        seal(db)
         db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.execute("COMMIT")
     except BaseException:
@@ -237,7 +254,10 @@ def _version(db: sqlite3.Connection, where: str) -> int:
         if application or db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
             raise StoreError(f"The knowledge store {where}: its {FILE} belongs to another program.")
         return 0
-    version = int(db.execute("SELECT version FROM schema_version").fetchone()[0])
+    try:
+        version = int(db.execute("SELECT version FROM schema_version").fetchone()[0])
+    except (TypeError, ValueError):
+        raise StoreError(f"The knowledge store {where}: its {FILE} is damaged (no schema version).") from None
     if version > len(MIGRATIONS):
         raise StoreError(
             f"The knowledge store {where} has schema {version}, and this evermap knows schemas up to "

@@ -218,6 +218,29 @@ class HelpRecord:
 
 
 @dataclass(frozen=True)
+class BoundedRecord:
+    """What was done so that the store stays within the bytes that the recipe grants.
+
+    Attributes:
+        entry: What it was done to; it may be gone. "new" for an encoder that was never added.
+        task: Index of the task that needed the room.
+        how: "left out", "delta", "merged" or "evicted".
+        into: What took its place; None where nothing had to.
+        tasks: Indices of the tasks that answer otherwise than before.
+        freed: Bytes that were freed or not taken.
+        cost: Accuracy that it costs these tasks, their mean, estimated at the time; None where nobody knows.
+    """
+
+    entry: str
+    task: int
+    how: str
+    into: str | None
+    tasks: tuple[int, ...]
+    freed: int
+    cost: float | None
+
+
+@dataclass(frozen=True)
 class EventRecord:
     """One event, in the order of `seq`; `task` is None for what belongs to no task."""
 
@@ -235,9 +258,9 @@ class RowRecord:
     body: Json
 
 
-Record = TaskRecord | SignatureRecord | ProvenanceRecord | HelpRecord | EventRecord | RowRecord
+Record = TaskRecord | SignatureRecord | ProvenanceRecord | HelpRecord | BoundedRecord | EventRecord | RowRecord
 Kind = TypeVar("Kind", bound=Entry | Record)
-_JSON = frozenset({"spec", "memory_format", "classes", "choice", "outcome", "body"})
+_JSON = frozenset({"spec", "memory_format", "classes", "tasks", "choice", "outcome", "body"})
 
 
 def to_json(value: Any, where: str) -> str:
@@ -273,8 +296,13 @@ def to_columns(row: Entry | Record) -> dict[str, Any]:
 
 
 def from_columns(kind: type[Kind], row: sqlite3.Row) -> Kind:
-    """Turn what SQLite stores into a row of the given dataclass."""
-    values = {name: json.loads(row[name]) if name in _JSON else row[name] for name in columns(kind)}
-    if isinstance(values.get("classes"), list):
-        values["classes"] = tuple(values["classes"])
+    """Turn what SQLite stores into a row of the given dataclass; raise StoreError where a cell is damaged."""
+    try:
+        values = {name: json.loads(row[name]) if name in _JSON else row[name] for name in columns(kind)}
+    except (TypeError, ValueError) as error:
+        what = kind.__name__.removesuffix("Entry").removesuffix("Record").lower()
+        raise StoreError(f"A row about a {what} ({row[0]}) is damaged: it is no JSON; see `store verify`.") from error
+    for name in ("classes", "tasks"):
+        if isinstance(values.get(name), list):
+            values[name] = tuple(values[name])
     return kind(**values)

@@ -7,7 +7,6 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -17,6 +16,7 @@ from .blobs import Blobs, unpack
 from .catalog import explained
 from .entries import (
     BankEntry,
+    BoundedRecord,
     EncoderBrief,
     EncoderEntry,
     Entry,
@@ -33,18 +33,11 @@ from .entries import (
     from_columns,
 )
 from .transaction import TABLES
+from .verify import Damage as Damage
+from .verify import Verifier
 
 CACHE_BYTES = 64 * 2**20
 _KINDS: dict[str, type[Entry]] = {"encoder": EncoderEntry, "head": HeadEntry, "bank": BankEntry, "meta": MetaEntry}
-
-
-@dataclass(frozen=True)
-class Damage:
-    """Something that `verify` found: the entry (None: the catalog itself), the tasks it concerns, and what is wrong."""
-
-    entry: str | None
-    tasks: tuple[int, ...]
-    what: str
 
 
 class StoreReader:
@@ -273,39 +266,21 @@ class StoreReader:
         """Return how many rows each table holds ("encoders", "heads", "banks", "metas", "tasks", "events", ...)."""
         return {table: int(self._fetch(f"SELECT COUNT(*) FROM {table}")[0][0]) for table in TABLES.values()}
 
+    def task_names(self) -> dict[int, str]:
+        """Return the name of every task by its position."""
+        return {int(row[0]): str(row[1]) for row in self._fetch('SELECT "index", name FROM tasks ORDER BY "index"')}
+
+    def bounded(self) -> list[BoundedRecord]:
+        """List what was done to stay within the recipe's bytes, oldest first."""
+        return self._select(BoundedRecord, "ORDER BY rowid")
+
     def verify(self) -> list[Damage]:
-        """Read every blob and check the catalog.
+        """Read every blob and every row of the catalog.
 
         Returns:
             What is wrong; empty for a sound store. The rest stays usable.
         """
-        found = [
-            Damage(None, (), f"the catalog is damaged: {row[0]}")
-            for row in self._fetch("PRAGMA integrity_check")
-            if row[0] != "ok"
-        ]
-        for row in self._fetch("PRAGMA foreign_key_check"):
-            found.append(Damage(None, (), f"row {row['rowid']} of {row['table']} names what is not in {row['parent']}"))
-        uses = " UNION ALL ".join(
-            f"SELECT blob, bytes FROM {table}" for table in ("encoders", "heads", "banks", "metas")
-        )
-        counted = self._fetch(f"SELECT blob, MAX(bytes), COUNT(*) FROM ({uses}) GROUP BY blob ORDER BY blob")
-        if [tuple(row) for row in counted] != [tuple(row) for row in self._fetch("SELECT * FROM blobs ORDER BY blob")]:
-            found.append(Damage(None, (), "the table of blobs does not agree with the entries"))
-        entries: list[Entry] = [*self.encoders(), *self.heads(), *self.banks(), *self.metas()]
-        for entry in entries:
-            try:
-                self._blobs.read(entry.blob)
-            except StoreError as error:
-                # A bank that another process has superseded meanwhile is no damage.
-                if self._fetch("SELECT 1 FROM blobs WHERE blob = ?", entry.blob):
-                    found.append(Damage(entry.id, self._concerned(entry), str(error)))
-        return found
-
-    def _concerned(self, entry: Entry) -> tuple[int, ...]:
-        column = {EncoderEntry: "encoder", HeadEntry: "head"}.get(type(entry))
-        users = self._fetch(f'SELECT "index" FROM tasks WHERE {column} = ?', entry.id) if column else []
-        return tuple(sorted({entry.task, *(int(row[0]) for row in users)}))
+        return Verifier(self._db, self._blobs, self._explained).damages()
 
     def _one(self, kind: type[Kind], entry: str) -> Kind:
         found = self._select(kind, "WHERE id = ?", entry)

@@ -15,6 +15,7 @@ from ..errors import StoreError
 from .blobs import Blobs, pack
 from .entries import (
     BankEntry,
+    BoundedRecord,
     EncoderEntry,
     Entry,
     EventRecord,
@@ -40,6 +41,7 @@ TABLES: Mapping[type[Any], str] = {
     SignatureRecord: "signatures",
     ProvenanceRecord: "provenance",
     HelpRecord: "helped",
+    BoundedRecord: "bounded",
     EventRecord: "events",
     RowRecord: "rows",
 }
@@ -248,6 +250,10 @@ class Transaction:
             how: In what way ("started from", "teacher", "reuse").
         """
         self._insert(HelpRecord(entry, task, None if gain is None else _finite(gain, "The gain by " + entry), how))
+
+    def bounded(self, record: BoundedRecord) -> None:
+        """Note what was done to stay within the recipe's bytes."""
+        self._insert(record)
 
     def add_event(self, task: int | None, body: Json) -> int:
         """Add an event of a task (None: of none), and return its sequence number, which only grows."""

@@ -174,6 +174,7 @@ def resume(
         bool, typer.Option("--force", help="Go on although recipe, data, versions or plug-ins have changed.")
     ] = False,
     data_root: DataRoot = None,
+    download: Download = False,
     plugin: Plugins = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -192,7 +193,7 @@ def resume(
     words = [str(word) for word in manifest.get("command") or ()]
     if data_root is None and "--data-root" in words[:-1]:  # as the run had it
         data_root = Path(words[words.index("--data-root") + 1])
-    events = resume_run(record, force=force, data_root=_data_root(data_root, False))
+    events = resume_run(record, force=force, data_root=_data_root(data_root, download), download=download)
     raise typer.Exit(_watch(record, events, title, as_json))
 
 

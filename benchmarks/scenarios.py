@@ -1,11 +1,15 @@
-"""Runs every scenario of the library with scratch, finetune and prototype, and writes the table of docs/scenarios.md.
+"""Runs every scenario of the library with scratch, finetune and prototype, and writes the tables of docs/scenarios.md.
 
-    python benchmarks/scenarios.py --size short --seeds 3 --cells scenarios.jsonl --page docs/scenarios.md
+    python benchmarks/scenarios.py --size short --seeds 3 --page docs/scenarios.md --figure docs/scenarios.png
+    python benchmarks/scenarios.py --agents fixed:scratch probe --first-seed 100 --seeds 1 --show seconds
+    python benchmarks/scenarios.py NAME --agents fixed:scratch fixed:reuse --first-seed 100 --seeds 3 --show accuracy
 
-A finished cell (scenario, size, agent, seed) is a line of the file `--cells`: a second call goes on where the first one
-stopped, and makes a cell again whose recipe has changed. Scenarios whose data are not below EVERMAP_DATA are left out,
-and the page says so. `--figure` draws samples of every stream. Accuracy is that of the last row, averaged over the
-matrix's columns; R² for regression.
+Without `--show` the table says what every scenario is as well; with it, the given agents' accuracies or CPU seconds
+alone, in the page's part of the name `--part`. Seconds are CPU seconds of a process, for loading data, learning and
+evaluating; imports are not in them. A finished cell (scenario, size, agent, seed) is a line of the file `--cells`: a
+second call goes on where the first one stopped, and makes a cell again whose recipe has changed. Scenarios whose data
+are not below EVERMAP_DATA are left out, and the page says so. `--figure` draws samples of every stream. Accuracy is
+that of the last row, averaged over the matrix's columns; R² for regression.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,7 +28,9 @@ from typing import Any
 # Where published data sets are.
 DATA = Path(os.environ["EVERMAP_DATA"]) if os.environ.get("EVERMAP_DATA") else None
 AGENTS = ("fixed:scratch", "fixed:finetune", "fixed:prototype")
-START, END = "<!-- table -->", "<!-- end of table -->"
+
+
+Cells = dict[tuple[str, str, int], Any]
 
 
 def cell(job: tuple[str, str, str, int]) -> dict[str, Any]:
@@ -31,7 +38,7 @@ def cell(job: tuple[str, str, str, int]) -> dict[str, Any]:
     name, size, agent, seed = job
     import torch
 
-    from evermap.scenarios.run import run
+    from evermap.scenarios.run import run  # Avalanche with it, before the clock starts
     from evermap.scenarios.scenario import load_scenario, recipe_hash
 
     torch.set_num_threads(1)
@@ -53,7 +60,9 @@ def cell(job: tuple[str, str, str, int]) -> dict[str, Any]:
     }
 
 
-def wanted(names: list[str], size: str, seeds: int) -> tuple[dict[tuple[str, str, int], str], dict[str, str]]:
+def wanted(
+    names: list[str], size: str, seeds: Iterable[int], agents: Sequence[str] = AGENTS
+) -> tuple[dict[tuple[str, str, int], str], dict[str, str]]:
     """List the cells with the hash of their recipe, and why scenarios are left out."""
     from evermap.errors import UserError
     from evermap.scenarios.scenario import load_scenario, recipe_hash
@@ -65,16 +74,16 @@ def wanted(names: list[str], size: str, seeds: int) -> tuple[dict[tuple[str, str
             scenario = load_scenario(name, data_root=DATA, size=size)
             build_stream(scenario.stream, scenario.seed, DATA)
         except UserError as error:
-            left_out[name] = str(error)
+            left_out[name] = str(error).replace(str(DATA), "EVERMAP_DATA")
             continue
-        for agent in AGENTS:
-            for seed in range(seeds):
+        for agent in agents:
+            for seed in seeds:
                 changed = load_scenario(name, [f"agent.selector={agent}", f"seed={seed}"], DATA, size=size)
                 cells[name, agent, seed] = recipe_hash(changed)
     return cells, left_out
 
 
-def finished(path: Path, size: str) -> dict[tuple[str, str, int], dict[str, Any]]:
+def finished(path: Path, size: str) -> Cells:
     """Read the finished cells of a size; of two with the same name, the last counts."""
     if not path.exists():
         return {}
@@ -82,32 +91,47 @@ def finished(path: Path, size: str) -> dict[tuple[str, str, int], dict[str, Any]
     return {(row["scenario"], row["agent"], row["seed"]): row for row in rows if row["size"] == size}
 
 
-def table(cells: dict[tuple[str, str, int], str], done: dict[tuple[str, str, int], dict[str, Any]], size: str) -> str:
-    """Write the Markdown table of all cells; the best of a scenario is bold."""
+def table(cells: Cells, done: Cells, size: str) -> str:
+    """Write the Markdown table of all cells with what their scenarios are; the best of a scenario is bold."""
     from evermap.scenarios.scenario import load_scenario
     from evermap.streams.stream import build_stream
 
-    heads = " | ".join(agent.removeprefix("fixed:") for agent in AGENTS)
+    agents = list(dict.fromkeys(each[1] for each in cells))
+    heads = " | ".join(agent.removeprefix("fixed:") for agent in agents)
     lines = [
         f"| scenario | setting | tasks | shape | {heads} | what it shows |",
-        "| --- | --- | ---: | --- |" + " ---: |" * 3 + " --- |",
+        "| --- | --- | ---: | --- |" + " ---: |" * len(agents) + " --- |",
     ]
     for name in dict.fromkeys(each[0] for each in cells):
         scenario = load_scenario(name, data_root=DATA, size=size)
         stream = build_stream(scenario.stream, scenario.seed, DATA)
-        measured = [[done[c]["accuracy"] for c in cells if c[:2] == (name, agent) and c in done] for agent in AGENTS]
-        means = [statistics.fmean(values) if values else float("-inf") for values in measured]
-        texts = []
-        for values, mean in zip(measured, means, strict=True):
-            spread = f" ± {statistics.stdev(values) / len(values) ** 0.5:.3f}" if len(values) > 1 else ""
-            text = f"{mean:.3f}{spread}" if values else "n/a (not run)"
-            texts.append(f"**{text}**" if values and mean == max(means) else text)
+        texts = " | ".join(entries(cells, done, name, agents, "accuracy"))
         shape = "×".join(map(str, stream.input_shape))
         shows = scenario.shows.partition(": ")[0].partition(". ")[0].rstrip(".")
-        lines.append(
-            f"| {name} | {scenario.stream.setting.value} | {len(stream)} | {shape} | {' | '.join(texts)} | {shows} |"
-        )
+        lines.append(f"| {name} | {scenario.stream.setting.value} | {len(stream)} | {shape} | {texts} | {shows} |")
     return "\n".join(lines)
+
+
+def narrow_table(cells: Cells, done: Cells, value: str) -> str:
+    """Write the Markdown table of one value ("accuracy" or "seconds") of every scenario and agent, and no more."""
+    agents = list(dict.fromkeys(each[1] for each in cells))
+    lines = [f"| scenario | {' | '.join(agents)} |", "| --- |" + " ---: |" * len(agents)]
+    for name in dict.fromkeys(each[0] for each in cells):
+        lines.append(f"| {name} | {' | '.join(entries(cells, done, name, agents, value))} |")
+    return "\n".join(lines)
+
+
+def entries(cells: Cells, done: Cells, name: str, agents: Sequence[str], value: str) -> list[str]:
+    """Write the mean over seeds with its standard error for each agent; the highest accuracy is bold."""
+    digits, texts = {"accuracy": 3, "seconds": 1}[value], []
+    measured = [[done[c][value] for c in cells if c[:2] == (name, agent) and c in done] for agent in agents]
+    means = [statistics.fmean(values) if values else float("-inf") for values in measured]
+    for values, mean in zip(measured, means, strict=True):
+        error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else None
+        spread = f" ± {error:.{digits}f}" if error is not None else ""
+        text = f"{mean:.{digits}f}{spread}" if values else "n/a (not run)"
+        texts.append(f"**{text}**" if values and value == "accuracy" and mean == max(means) else text)
+    return texts
 
 
 def figure(names: list[str], size: str, path: Path) -> None:
@@ -144,15 +168,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenarios", nargs="*", help="names; all of the library when left out")
     parser.add_argument("--size", choices=("short", "default"), default="short")
-    parser.add_argument("--seeds", type=int, default=3, help="number of seeds, from 0")
+    parser.add_argument("--agents", nargs="+", default=AGENTS, help="values of the recipe's agent.selector")
+    parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
+    parser.add_argument("--first-seed", type=int, default=0, help="the first of them; pilots begin at 100")
+    parser.add_argument("--show", choices=("accuracy", "seconds"), help="this alone, in a narrow table")
     parser.add_argument("--cells", type=Path, default=Path("runs/scenarios.jsonl"), help="file of finished cells")
     parser.add_argument("--page", type=Path, help="page whose table is replaced; printed when left out")
+    parser.add_argument(
+        "--part", default="table", help="which table of the page: the one between comments of this name"
+    )
     parser.add_argument("--figure", type=Path, help="where to draw samples of every stream")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     parser.add_argument("--table-only", action="store_true", help="run nothing; write what is finished")
     given = parser.parse_args()
     names = given.scenarios or list(library())
-    cells, left_out = wanted(names, given.size, given.seeds)
+    seeds = range(given.first_seed, given.first_seed + given.seeds)
+    cells, left_out = wanted(names, given.size, seeds, given.agents)
     done = finished(given.cells, given.size)
     done = {key: row for key, row in done.items() if cells.get(key) == row["recipe"]}
     missing = [] if given.table_only else [c for c in cells if c not in done]
@@ -164,15 +195,18 @@ def main() -> None:
                 file.write(json.dumps(row) + "\n")
                 file.flush()
                 done[row["scenario"], row["agent"], row["seed"]] = row
-    text = table(cells, done, given.size)
+    text = narrow_table(cells, done, given.show) if given.show else table(cells, done, given.size)
     said = "".join(f"\nLeft out here: `{name}` ({why})." for name, why in left_out.items())
-    text = f"Size `{given.size}`, seeds 0 to {given.seeds - 1}, {len(done)} of {len(cells)} cells.\n\n{text}\n{said}"
+    until = f"s {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f" {seeds[0]}"
+    text = f"Size `{given.size}`, seed{until}, {len(done)} of {len(cells)} cells.\n\n{text}\n{said}"
     if given.figure:
         figure([name for name in names if name not in left_out], given.size, given.figure)
     if given.page:
-        before, _, rest = given.page.read_text().partition(START)
-        after = rest.partition(END)[2]
-        given.page.write_text(f"{before}{START}\n\n{text}\n{END}{after}")
+        start, end = f"<!-- {given.part} -->", f"<!-- end of {given.part} -->"
+        before, found, rest = given.page.read_text().partition(start)
+        if not found or end not in rest:
+            raise SystemExit(f"{given.page}: the lines {start} and {end} are needed around the table.")
+        given.page.write_text(f"{before}{start}\n\n{text}\n{end}{rest.partition(end)[2]}")
     else:
         print(text)
 

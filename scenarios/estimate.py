@@ -1,20 +1,32 @@
-"""What a scenario will take, in time and memory, guessed from a few units of work on a few of its tasks."""
+"""What a scenario will take, in time and memory, guessed from a few units of work on stand-ins for a few of its tasks.
+
+A stand-in has a task's shape, classes and number of samples, and noise for inputs: what a step takes does not depend on
+them, and so nothing is loaded.
+"""
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+import torch
 
 from ..agent.arm import outputs_of
 from ..agent.budget import Ledger
 from ..agent.selector import Option
 from ..agent.store import KnowledgeStore
-from ..streams.stream import Stream
+from ..streams.plan import TaskPlan
+from ..streams.source import Sizes
+from ..streams.task import Samples, Task
 from .run import make_agent
 from .scenario import Scenario
 
 # Tasks that are looked at, spread over the stream, and units of `scratch` that are timed on each.
 TASKS, UNITS = 3, 5
+# Samples of a stand-in at most, and test samples that are answered: more take as long each.
+MOST, ASKED = 2000, 256
 
 
 @dataclass(frozen=True)
@@ -24,7 +36,7 @@ class Estimate:
     Attributes:
         learning: CPU seconds for learning all tasks.
         evaluating: CPU seconds for all rows of the accuracy matrix.
-        task_bytes: Memory of the largest task that was looked at.
+        task_bytes: Memory of the largest task.
         test_bytes: Memory of all test sets.
         store_bytes: Bytes on disk if every task brings an encoder.
     """
@@ -36,27 +48,32 @@ class Estimate:
     store_bytes: int
 
 
-def estimate(scenario: Scenario, stream: Stream) -> Estimate:
+def estimate(scenario: Scenario, plans: Sequence[TaskPlan], sizes: Sizes) -> Estimate:
     """Guess what a run will take.
 
     Args:
         scenario: The recipe.
-        stream: Its stream.
+        plans: Its tasks.
+        sizes: What its stream draws from.
 
     Returns:
-        The estimate; clocks decide it, so two differ.
+        The estimate; clocks decide its seconds, so two differ. Its bytes are counted, but for the store's.
 
     Raises:
         UserError: If the agent that the recipe describes cannot be made.
     """
-    learning = evaluating = 0.0
-    task_bytes = test_bytes = store_bytes = 0
-    positions = sorted({round(k * (len(stream) - 1) / max(TASKS - 1, 1)) for k in range(TASKS)})
+    spec = scenario.stream
+    test, each = sizes.split(spec.test_share)[1], _bytes(sizes)
+    tested = {made.concept: made.tested(test, spec.test_per_class) for made in reversed(plans)}
+    samples = [made.samples(spec.experience_size) + made.query * len(made.drawn) for made in plans]
+    learning = answering = 0.0
+    store_bytes = 0
+    positions = sorted({round(k * (len(plans) - 1) / max(TASKS - 1, 1)) for k in range(TASKS)})
     with KnowledgeStore.in_memory() as store:
         agent = make_agent(scenario, store)
         scratch = agent.strategies["scratch"]
         for i in positions:
-            task = stream.task(i)
+            task = _stand_in(plans[i], i, min(plans[i].samples(spec.experience_size), MOST), sizes)
             bench = agent.layout.lay_out(task, Ledger(0.0), probing=False)
             arm = replace(bench, held_out=None).arm(Option("scratch"))
             list(arm.run(float("inf"), units=1))  # counts what the later ones cost
@@ -66,24 +83,39 @@ def estimate(scenario: Scenario, stream: Stream) -> Estimate:
             units = scenario.budget.scratch * (scratch.units(bench.task) or 0)
             if scenario.budget.flops is not None:
                 units = scenario.budget.flops / max(flops, 1.0)
-            learning += units * unit / len(positions) * len(stream)
-            test = stream.test(stream.concept_of(i))
+            learning += units * unit / len(positions) * len(plans)
             if arm.best is not None:
-                asked = test.x[:256].to(agent.settings.device)
+                asked = _inputs(ASKED, sizes, torch.Generator().manual_seed(0)).to(agent.settings.device)
                 began = time.process_time()
                 outputs_of(arm.best, agent.library.view(asked))
-                evaluating += (time.process_time() - began) / len(asked) * len(test.y) / len(positions)
+                answering += (time.process_time() - began) / ASKED / len(positions)
                 weights = sum(p.numel() * p.element_size() for p in arm.best.parameters())
                 store_bytes = max(store_bytes, weights)
-            parts = (task.support, task.query)
-            task_bytes = max(task_bytes, sum(p.x.nbytes + p.y.nbytes for p in parts if p is not None))
-            test_bytes += (test.x.nbytes + test.y.nbytes) // len(positions)
-    rows = 1 + -(-len(stream) // scenario.evaluate_every)
-    columns = len(stream.concepts)
+    rows = 1 + -(-len(plans) // scenario.evaluate_every)
     return Estimate(
         learning=learning,
-        evaluating=evaluating * columns * rows,
-        task_bytes=task_bytes,
-        test_bytes=test_bytes * columns,
-        store_bytes=store_bytes * len(stream),
+        evaluating=answering * sum(tested.values()) * rows,
+        task_bytes=max(samples) * each,
+        test_bytes=sum(tested.values()) * each,
+        store_bytes=store_bytes * len(plans),
     )
+
+
+def _bytes(sizes: Sizes) -> int:
+    """Memory of one sample: float32 inputs, and an int64 label or float32 targets."""
+    return 4 * math.prod(sizes.input_shape) + (4 * sizes.outputs or 8)
+
+
+def _inputs(n: int, sizes: Sizes, rng: torch.Generator) -> torch.Tensor:
+    """Draw inputs, shape `(n, *input_shape)`; those of texts are zero but for one in fifty."""
+    x = torch.rand(n, *sizes.input_shape, generator=rng)
+    return x * (torch.rand(x.shape, generator=rng) < 0.02) if sizes.kind == "text" else x
+
+
+def _stand_in(made: TaskPlan, i: int, n: int, sizes: Sizes) -> Task:
+    """Make a task of noise of the planned shape, with `n` samples to learn from."""
+    rng = torch.Generator().manual_seed(i)
+    x = _inputs(n, sizes, rng)
+    if not made.classes:
+        return Task(made.name, i, Samples(x, torch.randn(n, sizes.outputs, generator=rng)), None, (), "regression")
+    return Task(made.name, i, Samples(x, torch.arange(n) % len(made.classes)), None, made.classes)

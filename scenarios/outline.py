@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import DataMissing
 from ..streams.plan import TaskPlan, plan
+from ..streams.source import Sizes
 from ..streams.supply import sizes_of
 from .scenario import SHORT, Scenario, has_short, load_scenario, recipe_hash
 
@@ -41,20 +42,21 @@ def describe(
     """
     try:
         scenario = load_scenario(name_or_path, data_root=data_root, download=download, size=size)
-        from ..streams.stream import build_stream  # loads torch
-        from .estimate import estimate
-
-        stream = build_stream(scenario.stream, scenario.seed, data_root)
+        plans, sizes = planned(scenario, name_or_path, data_root)
     except DataMissing as error:
         if figure is not None:
             raise
         scenario = load_scenario(name_or_path, check_names=False, size=size)
         return _page(scenario, name_or_path, missing=str(error))
-    page = outline(scenario, name_or_path, data_root)
-    page["estimate"] = asdict(estimate(scenario, stream))
+    from .estimate import estimate  # loads torch
+
+    page = _outlined(scenario, name_or_path, plans, sizes)
+    page["estimate"] = asdict(estimate(scenario, plans, sizes))
     if figure is not None:
+        from ..streams.stream import build_stream
         from .sample_sheet import sample_sheet
 
+        stream = build_stream(scenario.stream, scenario.seed, data_root)
         page["figure"] = {"path": str(figure), "tasks": sample_sheet(stream, figure)}
     return page
 
@@ -76,14 +78,36 @@ def outline(scenario: Scenario, where: str, data_root: Path | None = None) -> di
         RecipeError: If the stream cannot be planned.
         DataMissing: If a source's files are not there.
     """
-    sizes = sizes_of(scenario.stream, where, data_root)
-    if sizes is None:
-        from ..streams.stream import build_stream  # loads torch
+    return _outlined(scenario, where, *planned(scenario, where, data_root))
 
-        stream = build_stream(scenario.stream, scenario.seed, data_root)
-        plans, sizes = stream.plans(), stream.sizes
-    else:
-        plans = plan(scenario.stream, scenario.seed, sizes, where)
+
+def planned(scenario: Scenario, where: str, data_root: Path | None = None) -> tuple[tuple[TaskPlan, ...], Sizes]:
+    """Plan every task of a scenario.
+
+    Args:
+        scenario: The recipe.
+        where: Its name or file.
+        data_root: Folder of the user's data sets.
+
+    Returns:
+        The plans, and what the stream draws from. Data are loaded only where a source cannot say what it holds without.
+        An order that is measured on data is then left as it is written.
+
+    Raises:
+        RecipeError: If the stream cannot be planned.
+        DataMissing: If a source's files are not there.
+    """
+    sizes = sizes_of(scenario.stream, where, data_root)
+    if sizes is not None:
+        return plan(scenario.stream, scenario.seed, sizes, where), sizes
+    from ..streams.stream import build_stream  # loads torch
+
+    stream = build_stream(scenario.stream, scenario.seed, data_root)
+    return stream.plans(), stream.sizes
+
+
+def _outlined(scenario: Scenario, where: str, plans: Sequence[TaskPlan], sizes: Sizes) -> dict[str, Any]:
+    """Describe a scenario with its plans."""
     test = sizes.split(scenario.stream.test_share)[1]
     tasks = _tasks(plans, test, scenario.stream.test_per_class, scenario.stream.experience_size)
     return {**_page(scenario, where), "shape": list(sizes.input_shape), "tasks": tasks}
@@ -150,17 +174,14 @@ def _tasks(plans: Sequence[TaskPlan], test: Sequence[int], cap: int | None, piec
         special += ["labels of its own"] if each.own_labels else []
         special += [f"jointly ({each.phase})"] if each.phase else []
         seen.add(each.concept)
-        samples = sum(each.support)
-        if each.piece is not None:
-            samples = min(piece, samples - each.piece[0] * piece)
         rows.append(
             {
                 "name": each.name,
                 "concept": each.concept,
                 "classes": list(each.classes),
-                "samples": samples,
+                "samples": each.samples(piece),
                 "query": each.query * len(each.drawn),
-                "test": sum(test[k] if cap is None else min(cap, test[k]) for k in each.drawn),
+                "test": each.tested(test, cap),
                 "special": special,
             }
         )

@@ -20,7 +20,9 @@ from .run_lock import locked
 from .scenario import load_scenario, to_toml
 
 
-def resume(out: Path, *, force: bool = False, data_root: Path | None = None) -> Generator[Event]:
+def resume(
+    out: Path, *, force: bool = False, data_root: Path | None = None, download: bool = False
+) -> Generator[Event]:
     """Go on with a run after an interruption, a `kill -9` or a power cut.
 
     It ends with the accuracy matrix, the choices, the store and the events of a run that was not cut off, byte for
@@ -31,6 +33,7 @@ def resume(out: Path, *, force: bool = False, data_root: Path | None = None) -> 
         out: The folder of the run.
         force: Go on although recipe, data, versions or plug-ins have changed; the manifest says what.
         data_root: Folder of the user's data sets.
+        download: Whether files of published data sets that are missing are fetched into the data root.
 
     Yields:
         `Resumed`, then everything that happens from there on.
@@ -49,7 +52,7 @@ def resume(out: Path, *, force: bool = False, data_root: Path | None = None) -> 
         if missing:
             again = " ".join(f"--plugin {name}" for name in missing)
             raise ResumeError(f"{out} was run with {_listed(missing)}, which must be given again: {again}.")
-        scenario = load_scenario(out / SCENARIO, data_root=data_root)
+        scenario = load_scenario(out / SCENARIO, data_root=data_root, download=download)
         parts = parts_of(scenario)
         stream = build_stream(scenario.stream, scenario.seed, data_root)
         facts = facts_of(to_toml(scenario), stream, parts[2].device, parts[0])

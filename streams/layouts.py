@@ -80,7 +80,7 @@ def write_out(spec: AnyStreamSpec, seed: int, sizes: Sizes, where: str) -> Writt
     if isinstance(spec, TasksSpec):
         return [(each, f"stream.tasks.{i}") for i, task in enumerate(spec.tasks) for each in _repeated(task)]
     if isinstance(spec, CtrlSpec):
-        return write_ctrl(spec, seed, sizes)
+        return write_ctrl(spec, seed, sizes, where)
     if isinstance(spec, SplitSpec):
         return _split(spec, seed, n, where)
     if isinstance(spec, FamiliesSpec):

@@ -63,6 +63,15 @@ class TaskPlan:
             return {}
         return {k: self.classes[position] for k, position in zip(self.drawn, self.positions, strict=True)}
 
+    def samples(self, experience_size: int) -> int:
+        """Count the training samples; online, those of the experience, of which `experience_size` is the most."""
+        whole = sum(self.support)
+        return whole if self.piece is None else min(experience_size, whole - self.piece[0] * experience_size)
+
+    def tested(self, test: Sequence[int], cap: int | None) -> int:
+        """Count the test samples of its concept, where every class has so many (`test`) and at most `cap` are used."""
+        return sum(test[k] if cap is None else min(cap, test[k]) for k in self.drawn)
+
 
 def plan(
     spec: AnyStreamSpec, seed: int, sizes: Sizes, where: str = "stream", order: Sequence[int] | None = None

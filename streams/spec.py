@@ -153,7 +153,8 @@ class CtrlSpec(_Stream):
     """Which of the six: "S-", "S+", "Sin", "Sout", "Spl" or "Slong"."""
     roles: Annotated[tuple[str, ...], Field(min_length=5)]
     """Sources in the roles of CIFAR-10, MNIST, DTD, Fashion-MNIST and SVHN, in this order; in "Slong" all are drawn
-    from, and there may be more. Names in `stream.sources`, or registered sources."""
+    from, and there may be more (published: CIFAR-10, CIFAR-100, MNIST, Fashion-MNIST and SVHN). Names in
+    `stream.sources`, or registered sources."""
     large: Pair = (400, 200)
     """Training and validation samples per class of the large task (published: 400 and 200)."""
     small: Pair = (40, 20)
@@ -164,8 +165,9 @@ class CtrlSpec(_Stream):
     """Those of large tasks in "Slong" (published: 1000 and 500)."""
     tasks: Annotated[int, Field(ge=3)] = 100
     """Number of tasks in "Slong" (published: 100)."""
-    ways: Annotated[int, Field(ge=2)] = 5
-    """Classes of every task in "Slong" (published: 5)."""
+    ways: Annotated[int, Field(ge=2)] | None = None
+    """Classes of every task, drawn where its source has more; left out: as published, 5 in "Slong" and elsewhere 10, or
+    all of a source that has fewer."""
 
 
 class TasksSpec(_Stream):

@@ -1,6 +1,7 @@
 """Data sets on the command line, as a user types it."""
 
 import json
+import shutil
 import struct
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,29 @@ def test_a_download_is_made_into_a_new_data_root(
     assert [json.loads(line)["event"] for line in out.splitlines()][-1] == "Summary"
     monkeypatch.setattr(torchvision.datasets, "MNIST", lambda *_, **__: pytest.fail("it is there"))
     assert main(["show", "my.toml", "--data-root", "new", "--download"]) == 0
+
+
+def test_a_run_goes_on_although_its_data_have_to_be_fetched_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from evermap.streams.torchvision_guard import guard
+
+    guard()
+    import torchvision.datasets
+
+    mnist(Path("data"))
+    events = run(load_scenario("my.toml", data_root=Path("data")), Path("here"), data_root=Path("data"))
+    for event in events:
+        if type(event).__name__ == "Learned":
+            break
+    events.close()  # cut off before its only task is evaluated
+    shutil.rmtree("data/MNIST")
+    monkeypatch.setattr(torchvision.datasets, "MNIST", lambda root, download: mnist(Path(root)))
+    assert main(["resume", "here"]) == 2
+    assert "train-images-idx3-ubyte.gz is missing" in capsys.readouterr().err
+    assert main(["resume", "here", "--download"]) == 0
+    assert manifest("here")["status"] == "finished"
+    assert (Path("data") / "MNIST" / "raw" / "train-labels-idx1-ubyte").exists()
 
 
 def test_show_says_what_the_stream_holds_or_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:

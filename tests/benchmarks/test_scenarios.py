@@ -31,7 +31,7 @@ def row(script: ModuleType, agent: str, seed: int, accuracy: float, recipe: str)
 
 def written(script: ModuleType, folder: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
     page = folder / "page.md"
-    page.write_text(f"# Before\n\n{script.START}\nold\n{script.END}\n\nAfter.\n")
+    page.write_text("# Before\n\n<!-- table -->\nold\n<!-- end of table -->\n\nAfter.\n")
     given = ["digits-split", "--seeds", "2", "--cells", str(folder / "cells.jsonl"), "--page", str(page), *arguments]
     monkeypatch.setattr(sys, "argv", ["scenarios.py", *given])
     script.main()
@@ -41,7 +41,7 @@ def written(script: ModuleType, folder: Path, arguments: list[str], monkeypatch:
 def test_the_table_has_means_with_errors_and_says_what_is_missing(
     script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cells, _ = script.wanted(["digits-split"], "short", 2)
+    cells, _ = script.wanted(["digits-split"], "short", range(2))
     lines = [
         row(script, "fixed:scratch", 0, 0.5, cells["digits-split", "fixed:scratch", 0]),
         row(script, "fixed:scratch", 1, 0.7, cells["digits-split", "fixed:scratch", 1]),
@@ -58,6 +58,23 @@ def test_the_table_has_means_with_errors_and_says_what_is_missing(
     assert "3 of 6 cells" in page
 
 
+def test_a_narrow_table_has_the_agents_that_are_asked_for(
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells, _ = script.wanted(["digits-split"], "short", [100], ["probe", "fixed:reuse"])
+    assert list(cells) == [("digits-split", "probe", 100), ("digits-split", "fixed:reuse", 100)]
+    (tmp_path / "cells.jsonl").write_text(row(script, "probe", 100, 0.5, cells["digits-split", "probe", 100]))
+    asked = ["--agents", "probe", "fixed:reuse", "--first-seed", "100", "--seeds", "1", "--table-only", "--show"]
+    page = written(script, tmp_path, [*asked, "seconds"], monkeypatch)
+    assert "Size `short`, seed 100, 1 of 2 cells." in page
+    assert "| scenario | probe | fixed:reuse |" in page
+    assert "| digits-split | 1.0 | n/a (not run) |" in page
+    with pytest.raises(
+        SystemExit, match=r"page\.md: the lines <!-- winners --> and <!-- end of winners --> are needed"
+    ):
+        written(script, tmp_path, ["--table-only", "--part", "winners"], monkeypatch)
+
+
 @pytest.mark.slow
 def test_a_second_call_goes_on(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = written(script, tmp_path, ["--jobs", "1"], monkeypatch)
@@ -71,6 +88,6 @@ def test_a_second_call_goes_on(script: ModuleType, tmp_path: Path, monkeypatch: 
 def test_scenarios_without_their_data_are_left_out_with_the_reason(script: ModuleType, tmp_path: Path) -> None:
     broken = tmp_path / "broken.toml"
     broken.write_text('[stream]\nlayout = "split"\nsource = "nowhere"\n[short]\nseed = 1\n')
-    cells, left_out = script.wanted([str(broken)], "short", 1)
+    cells, left_out = script.wanted([str(broken)], "short", [0])
     assert cells == {}
     assert "no such source" in left_out[str(broken)]

@@ -21,6 +21,7 @@ NEED_DATA = {
     "few-shot-omniglot": "omniglot-py",
     "class-incremental-clinc150": "clinc150",
     "class-incremental-fashion": "FashionMNIST",
+    **{f"ctrl-s-{each}-published": "cifar-10-batches-py" for each in ("minus", "plus", "in", "out", "pl", "long")},
 }
 EMBEDDED = [name for name in library() if name not in NEED_DATA]
 HERE = [
@@ -111,8 +112,12 @@ def test_names_of_stand_ins_are_not_those_of_the_published_streams() -> None:
     for name in library():
         scenario = load_scenario(name, check_names=False)
         if scenario.stream.layout == "ctrl":
-            assert name.endswith("-embedded")
-            assert "not CTrL's published stream" in scenario.description
+            published = set(scenario.stream.roles) <= {"cifar10", "cifar100", "mnist", "dtd", "fashion-mnist", "svhn"}
+            assert name.endswith("-published" if published else "-embedded")
+            assert ("not CTrL's published stream" in scenario.description) != published
+            if published:  # nothing is said of sizes: the format's defaults are the published ones
+                told = {"large", "small", "few", "long_large", "tasks", "ways"} & scenario.stream.model_fields_set
+                assert not told
 
 
 def test_all_six_streams_of_ctrl_and_the_thirteen_of_the_notes_are_there() -> None:

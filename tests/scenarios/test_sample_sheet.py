@@ -6,9 +6,10 @@ import torch
 
 from evermap.errors import OutputError, UserError
 from evermap.scenarios.estimate import estimate
-from evermap.scenarios.outline import outline, validate
+from evermap.scenarios.outline import describe, outline, planned, validate
 from evermap.scenarios.sample_sheet import sample_sheet, strip
 from evermap.scenarios.scenario import Scenario, load_scenario
+from evermap.streams.digits import Digits
 from evermap.streams.spec import stream_spec
 from evermap.streams.stream import build_stream
 from evermap.streams.task import Samples, Task
@@ -66,14 +67,33 @@ def test_an_estimate_counts_bytes_exactly_and_grows_with_the_work() -> None:
         return Scenario(name="a", stream=stream_spec(layout="split", test_per_class=10, train_per_class=20), **fields)
 
     plain = scenario()
-    made = build_stream(plain.stream, 0)
-    one, long = estimate(plain, made), estimate(scenario(budget={"scratch": 50.0}), made)
+    made = planned(plain, "a")
+    one, long = estimate(plain, *made), estimate(scenario(budget={"scratch": 50.0}), *made)
     assert one.test_bytes == 5 * 20 * (64 * 4 + 8)
     assert one.task_bytes == 40 * (64 * 4 + 8)
     assert 0 < one.learning < long.learning
     assert one.evaluating > 0
     hidden = 256 * 64 + 256 + 256 * 128 + 128  # of the default network, without its head
     assert one.store_bytes >= 5 * 4 * hidden
+
+
+@pytest.mark.parametrize("name", ["sinusoids-shift", "online-digits", "ctrl-s-in-embedded", "demo"])
+def test_the_bytes_of_an_estimate_are_those_of_the_stream(name: str) -> None:
+    scenario = load_scenario(name, size="short")
+    guessed = estimate(scenario, *planned(scenario, name))
+    made = build_stream(scenario.stream, scenario.seed)
+
+    def size(*parts: Any) -> int:
+        return sum(part.x.nbytes + part.y.nbytes for part in parts if part is not None)
+
+    assert guessed.task_bytes == max(size(task.support, task.query) for task in made)
+    assert guessed.test_bytes == size(*(made.test(concept.index) for concept in made.concepts))
+
+
+def test_nothing_is_loaded_for_an_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Digits, "load", lambda *_: pytest.fail("it was loaded"))
+    page = describe("digits-split")
+    assert page["estimate"]["test_bytes"] > 0
 
 
 def test_an_outline_tells_what_is_special_of_every_task() -> None:

@@ -14,26 +14,26 @@ from evermap.streams.stream import Stream, build_stream
 from evermap.streams.truth import similarity
 
 ROLES = ["cifar10", "mnist", "dtd", "fashion-mnist", "svhn"]
-# As many classes and samples as the published sources have (training, test).
-PUBLISHED = Sizes(
-    samples=(5000,) * 10 + (5400,) * 10 + (700,) * 47 + (6000,) * 10 + (4600,) * 10,
-    input_shape=(3, 32, 32),
-    members=tuple(
-        (name, Sizes((train,) * classes, (3, 32, 32), (100,) * classes))
-        for name, classes, train in zip(ROLES, (10, 10, 47, 10, 10), (5000, 5400, 700, 6000, 4600), strict=True)
-    ),
-)
+LONG_ROLES = ["cifar10", "cifar100", "mnist", "fashion-mnist", "svhn"]
+# Classes, and training samples of the smallest class, of the published sources.
+HOLD = {"cifar10": (10, 5000), "mnist": (10, 5421), "dtd": (47, 80), "fashion-mnist": (10, 6000), "svhn": (10, 4659)}
+HOLD["cifar100"] = 100, 500
 
 
 def published(stream: str, seed: int = 0, **fields: Any) -> tuple[TaskPlan, ...]:
-    return plan(stream_spec(layout="ctrl", stream=stream, roles=ROLES, **fields), seed, PUBLISHED)
+    roles = LONG_ROLES if stream == "Slong" else ROLES
+    members = tuple(
+        (name, Sizes((n,) * classes, (3, 32, 32), (40,) * classes)) for name in roles for classes, n in [HOLD[name]]
+    )
+    joined = Sizes(sum((each.samples for _, each in members), ()), (3, 32, 32), members=members)
+    return plan(stream_spec(layout="ctrl", stream=stream, roles=roles, **fields), seed, joined)
 
 
 def sizes(plans: tuple[TaskPlan, ...]) -> list[tuple[str, int, int, int]]:
     return [(each.source, len(each.drawn), each.support[0], each.query) for each in plans]
 
 
-SMALL = [("mnist", 10, 40, 20), ("dtd", 47, 40, 20), ("fashion-mnist", 10, 40, 20), ("svhn", 10, 40, 20)]
+SMALL = [("mnist", 10, 40, 20), ("dtd", 10, 40, 20), ("fashion-mnist", 10, 40, 20), ("svhn", 10, 40, 20)]
 
 
 def test_published_sizes() -> None:
@@ -43,6 +43,19 @@ def test_published_sizes() -> None:
     assert sizes(published("Sout")) == [large, *SMALL, small]
     assert sizes(published("Spl")) == [*SMALL, large]
     assert sizes(published("Sin")) == [("mnist", 10, 400, 200), small, *SMALL[1:], ("mnist", 10, 5, 3)]
+
+
+def test_classes_are_drawn_where_a_source_has_more() -> None:
+    draws = {tuple(sorted(published("S-", seed)[2].drawn)) for seed in range(3)}
+    assert len(draws) == 3
+    for drawn in draws:  # DTD's 47 classes come after CIFAR-10's and MNIST's
+        assert set(drawn) <= set(range(20, 67))
+    assert [len(each.drawn) for each in published("S-", ways=4)] == [4] * 6
+    for stream in ("S-", "S+", "Sin", "Sout"):
+        first, *_, last = published(stream, ways=4)
+        assert first.drawn == last.drawn
+    with pytest.raises(RecipeError, match=r"stream\.ways: found 11; 'cifar10' has 10 classes"):
+        published("S-", ways=11)
 
 
 @pytest.mark.parametrize("stream", ["S-", "S+"])
@@ -97,19 +110,20 @@ def test_slong_has_a_hundred_tasks_of_five_classes_ever_fewer_of_them_large() ->
         plans = published("Slong", seed)
         assert len(plans) == 100
         assert {len(each.drawn) for each in plans} == {5}
-        assert {(each.support[0], each.query) for each in plans if each.source != "dtd"} == {(1000, 500), (5, 3)}
+        assert {(each.support[0], each.query) for each in plans if each.source != "cifar100"} == {(1000, 500), (5, 3)}
         # where there are fewer, all there are in the same proportion
-        assert {(each.support[0], each.query) for each in plans if each.source == "dtd"} == {(467, 233), (5, 3)}
-        assert {each.source for each in plans} == set(ROLES)
+        assert {(each.support[0], each.query) for each in plans if each.source == "cifar100"} == {(333, 167), (5, 3)}
+        assert {each.source for each in plans} == set(LONG_ROLES)
         for i, each in enumerate(plans):
-            large[min(i // 34, 2)] += each.support[0] > 5
-    assert large[0] > large[1] > large[2] == 0
-    assert 0.35 < large[0] / (5 * 34) < 0.65
+            large[0 if i < 33 else 1 if i < 66 else 2] += each.support[0] > 5
+    assert 0.35 < large[0] / (5 * 33) < 0.65
+    assert 0.15 < large[1] / (5 * 33) < 0.35
+    assert large[2] == 0
 
 
-def test_large_tasks_fade_from_a_third_to_two_thirds() -> None:
-    assert [large_probability(i, 99) for i in (0, 33, 66, 98)] == [0.5, 0.5, 0.0, 0.0]
-    assert large_probability(50, 100) == pytest.approx(0.25)
+def test_large_tasks_are_half_then_a_quarter_then_none() -> None:
+    assert [large_probability(i, 100) for i in (0, 32, 33, 65, 66, 99)] == [0.5, 0.5, 0.25, 0.25, 0.0, 0.0]
+    assert [large_probability(i, 9) for i in range(9)] == [0.5] * 3 + [0.25] * 3 + [0.0] * 3
 
 
 def test_a_task_of_slong_does_not_depend_on_those_before_it() -> None:

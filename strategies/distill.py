@@ -53,7 +53,9 @@ class Distill(Strategy):
         teachers: int = setting(
             1, "Stored encoders that teach together, weighted by what each is worth on the task.", "encoders"
         )
-        width: float = setting(1.0, "Factor of the encoder's settings `hidden` and `filters`; below 1 it is smaller.")
+        width: float = setting(
+            1.0, "Factor of the encoder's settings `hidden`, `filters` and `width`; below 1 it is smaller."
+        )
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -69,7 +71,7 @@ class Distill(Strategy):
                 return f"no stored encoder takes inputs of shape {task.input_shape}: there is no teacher"
             return "the store holds no trained encoder yet: there is no teacher"
         if self.settings.width != 1 and narrowed(known.architecture, self.settings.width) is None:
-            return f"the encoder {known.architecture['name']} has neither `hidden` nor `filters` to scale"
+            return f"the encoder {known.architecture['name']} has neither `hidden`, `filters` nor `width` to scale"
         return None
 
     def sources(self, task: Task, known: Known) -> Sequence[Source]:
@@ -158,22 +160,22 @@ def feature_loss(student: Tensor, teacher: Tensor, projection: Tensor, bias: Ten
 
 
 def narrowed(architecture: Mapping[str, Any], width: float) -> dict[str, Any] | None:
-    """Scale the widths of an encoder's layers: its settings `hidden` and `filters`, at least one unit of each.
+    """Scale the widths of an encoder's layers: its settings `hidden`, `filters` and `width`, at least one unit of each.
 
     Args:
         architecture: Name and settings, as in `Known.architecture`.
-        width: Factor. Filters stay a multiple of the setting `groups` of a group norm, where there is one.
+        width: Factor. Filters and width stay a multiple of the setting `groups` of a group norm, where there is one.
 
     Returns:
-        The architecture; None where the encoder has neither setting.
+        The architecture; None where the encoder has none of these settings.
     """
     kind = registry.load("encoder", architecture["name"])
     settings = asdict(configure(kind.Settings, architecture["settings"], f"encoder {architecture['name']}"))
-    if not {"hidden", "filters"} & set(settings):
+    if not {"hidden", "filters", "width"} & set(settings):
         return None
     if "hidden" in settings:
         settings["hidden"] = tuple(max(1, round(width * units)) for units in settings["hidden"])
-    if "filters" in settings:
-        multiple = settings.get("groups", 1)
-        settings["filters"] = multiple * max(1, round(width * settings["filters"] / multiple))
+    multiple = settings.get("groups", 1)
+    for name in {"filters", "width"} & set(settings):
+        settings[name] = multiple * max(1, round(width * settings[name] / multiple))
     return {"name": architecture["name"], "settings": settings}

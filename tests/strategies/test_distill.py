@@ -244,15 +244,25 @@ def test_narrowed():
     assert narrowed(MLP, 0.01)["settings"]["hidden"] == (1,)
     conv = narrowed({"name": "conv4", "settings": {"filters": 32, "groups": 8}}, 0.3)
     assert conv["settings"] == {"filters": 8, "down": "pool", "norm": "group", "groups": 8}
+    text = narrowed({"name": "text", "settings": {"width": 64, "hidden": (32,)}}, 0.5)
+    assert text["settings"] == {"width": 32, "hidden": (16,)}
+    resnet = narrowed({"name": "resnet18", "settings": {"width": 20, "groups": 4}}, 0.5)
+    assert resnet["settings"] == {"width": 8, "groups": 4}
     assert narrowed({"name": "raw", "settings": {}}, 0.5) is None
     assert narrowed(MLP, 1.0) == {"name": "mlp", "settings": {"hidden": (8,)}}
 
 
-@pytest.mark.parametrize("name", ["mlp", "conv4"])
+@pytest.mark.parametrize(
+    ("name", "settings", "shape"),
+    [
+        ("mlp", {"hidden": (16, 8)}, (2,)),
+        ("conv4", {"filters": 16, "groups": 4}, (1, 4, 4)),
+        ("text", {"width": 16}, (32,)),
+        ("resnet18", {"width": 8, "groups": 2}, (1, 4, 4)),
+    ],
+)
 @pytest.mark.parametrize("agreed", [0.0, 1.0])
-def test_a_narrower_student_learns_from_a_wider_teacher(name, agreed):
-    settings = {"hidden": (16, 8)} if name == "mlp" else {"filters": 16, "groups": 4}
-    shape = (2,) if name == "mlp" else (1, 4, 4)
+def test_a_narrower_student_learns_from_a_wider_teacher(name, settings, shape, agreed):
     y = torch.arange(2).repeat(10)
     x = torch.randn(20, *shape, generator=rng()) + y.view(-1, *[1] * len(shape))
     task = Task("narrow", 1, Samples(x, y), None, (0, 1))
@@ -364,7 +374,7 @@ def test_it_says_why_it_does_not_apply():
     assert "inputs of shape (2,)" in Distill().applies(task, known(others=2))
     assert Distill().applies(task, known(source(nearest_corner()))) is None
     raw = known(source(nearest_corner()), architecture={"name": "raw", "settings": {}})
-    assert "raw has neither `hidden` nor `filters`" in Distill(width=0.5).applies(task, raw)
+    assert "raw has neither `hidden`, `filters` nor `width`" in Distill(width=0.5).applies(task, raw)
     assert Distill().applies(task, raw) is None
 
 

@@ -151,6 +151,7 @@ def _tasks(plans: Sequence[TaskPlan], test: Sequence[int], cap: int | None, piec
         special += [f"jointly ({each.phase})"] if each.phase else []
         seen.add(each.concept)
         samples = sum(each.support)
+        special += [f"{sum(each.unlabelled)} more without label"] if each.unlabelled else []
         if each.piece is not None:
             samples = min(piece, samples - each.piece[0] * piece)
         rows.append(

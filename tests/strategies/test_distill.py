@@ -287,6 +287,52 @@ def test_a_student_learns_from_what_its_teacher_says_alone():
     assert right(student, task) > 0.95
 
 
+def with_more(task, n, heap_of, seed=5):
+    """Add inputs without labels, `n` of each class."""
+    return replace(task, unlabelled=heaps(n, heap_of, seed=seed).support.x)
+
+
+def test_inputs_without_label_are_learned_from_what_the_teacher_says_of_them():
+    """One labelled sample at each corner; the teacher knows all corners, and says so of samples around them."""
+    few = heaps(1, [0, 1, 2, 3], noise=1.5)
+    more = with_more(few, 40, [0, 1, 2, 3])
+    fresh = heaps(50, [0, 1, 2, 3], noise=1.0, seed=9)
+    what = known(source(nearest_corner()))
+    found = {}
+    for name, task, use in (("told", few, True), ("all", more, True), ("unused", more, False)):
+        student = run(Distill(steps=120, lr=0.02, agreement=0.0, unlabelled=use), task, what).best
+        found[name] = student
+    assert right(found["all"], fresh) > right(found["told"], fresh) + 0.03
+    assert all(torch.equal(a, b) for a, b in zip(*(state(found[n]).values() for n in ("told", "unused")), strict=True))
+
+
+def test_features_and_targets_of_inputs_without_label():
+    x = torch.randn(60, 2, generator=rng())
+    values = Task("values", 1, Samples(x[:10], x[:10].sum(1, keepdim=True)), None, (), "regression", unlabelled=x[10:])
+    what = known(source(nearest_corner()))
+    student, alone = (run(Distill(steps=50, unlabelled=use), values, what).best for use in (True, False))
+    assert finite(student)
+    assert not torch.equal(student(x), alone(x))
+
+
+def test_a_teacher_is_matched_by_the_labels_there_are():
+    task = heaps(5, [1, 0], noise=0.1)
+    more = heaps(30, [2, 3], noise=0.1, seed=4).support.x
+    told = ask(task, source(nearest_corner()), 0.5, rng())
+    both = ask(task, source(nearest_corner()), 0.5, rng(), more)
+    assert both.says.shape == (70, 2)
+    torch.testing.assert_close(both.says[:10], told.says)
+    assert both.agreement == told.agreement
+    assert both.shows.shape == (70, 2)
+
+
+def test_a_batch_without_any_label_is_learned_from_the_teacher_alone():
+    task = with_more(heaps(1, [0, 1]), 100, [0, 1])
+    arm = run(Distill(steps=80, batch_size=2, lr=0.02, agreement=0.0), task, known(source(nearest_corner())))
+    assert finite(arm.best)
+    assert right(arm.best, heaps(20, [0, 1], seed=3)) > 0.9
+
+
 def test_a_teacher_corrects_wrong_labels():
     centres = 1.5 * torch.randn(3, 20, generator=rng())
     y = torch.arange(3).repeat_interleave(20)

@@ -157,7 +157,8 @@ class Arm:
         self._work = Work(steps, strategy.name, name, seed)
         self._scoring, self._score_flops, self._stale = [0.0, 0.0], 0.0, 0
         self._trained: tuple[bool, ...] | None = None
-        self._given = [part for each in self._tasks for part in (each.support.x, each.support.y)]
+        given = [(each.support.x, each.support.y, each.unlabelled) for each in self._tasks]
+        self._given = [part for parts in given for part in parts if part is not None]
         self._versions = [tensor._version for tensor in self._given]
 
     @property

@@ -240,7 +240,9 @@ def _promised(option: Option, bench: Workbench) -> float | None:
     return None if value is None else value - max(without)
 
 
-def _verdict(option: Option, ours: Tensor, guard: Option, theirs: Tensor, measured: Gain, plan: Choice, kind: str) -> tuple[str, bool]:
+def _verdict(
+    option: Option, ours: Tensor, guard: Option, theirs: Tensor, measured: Gain, plan: Choice, kind: str
+) -> tuple[str, bool]:
     """Say in words whether what was chosen or its guard answers, and whether it is the guard."""
     unit = "squared error" if kind == "regression" else "nats"
     figures = (

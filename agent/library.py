@@ -90,7 +90,12 @@ class Library:
         def seen(samples: Samples) -> Samples:
             return Samples(self.view(samples.x.to(device)), samples.y.to(device))
 
-        return replace(task, support=seen(task.support), query=seen(task.query) if task.query is not None else None)
+        return replace(
+            task,
+            support=seen(task.support),
+            query=seen(task.query) if task.query is not None else None,
+            unlabelled=self.view(task.unlabelled.to(device)) if task.unlabelled is not None else None,
+        )
 
     def store_stem(self, t: Transaction, task: Task) -> str | None:
         """Store the stem of a task's shape of input, if it is new.

@@ -107,7 +107,9 @@ class Prior:
         """
         try:
             if tuple(state["features"]) != USED:
-                raise StoreError(f"a learned prior is about the features {', '.join(state['features'])}; known are {', '.join(USED)}.")
+                raise StoreError(
+                    f"a learned prior is about the features {', '.join(state['features'])}; known are {', '.join(USED)}."
+                )
             for name, each in state["strategies"].items():
                 precision, total = np.asarray(each["precision"], float), np.asarray(each["sum"], float)
                 size = len(USED) + 1

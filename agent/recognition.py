@@ -50,7 +50,9 @@ def recognised(
         if record.label == task.label is not None
     }
     # What was learned of this very task from fewer samples than have come now is no better than a new head.
-    agreeing = {o: value for o, value in agreeing.items() if own.get(str(o.source), math.inf) >= len(bench.whole.support)}
+    agreeing = {
+        o: value for o, value in agreeing.items() if own.get(str(o.source), math.inf) >= len(bench.whole.support)
+    }
     luck = (1.0 if n < FEW_TO_COMPARE else 0.0) + luck_of(max(asked, len(agreeing)))
 
     def bar(option: Option) -> float:

@@ -48,7 +48,9 @@ def logme(features: Tensor, y: Tensor, classes: int, steps: int = 11) -> float:
         shrink = beta * square / (alpha + beta * square)
         weight = float(((beta * s * z / (alpha + beta * square)) ** 2).sum())
         residual = float((((1 - shrink) * z) ** 2).sum()) + max(outside, 0.0)
-        log_det = float(torch.log(alpha + beta * square).sum()) + (d - len(square)) * float(torch.log(torch.tensor(alpha)))
+        log_det = float(torch.log(alpha + beta * square).sum()) + (d - len(square)) * float(
+            torch.log(torch.tensor(alpha))
+        )
         evidence = (
             d / 2 * float(torch.log(torch.tensor(alpha)))
             + n / 2 * float(torch.log(torch.tensor(beta)))

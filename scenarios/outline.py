@@ -174,6 +174,7 @@ def _tasks(plans: Sequence[TaskPlan], test: Sequence[int], cap: int | None, piec
         special += ["labels of its own"] if each.own_labels else []
         special += [f"jointly ({each.phase})"] if each.phase else []
         seen.add(each.concept)
+        special += [f"{sum(each.unlabelled)} more without label"] if each.unlabelled else []
         rows.append(
             {
                 "name": each.name,

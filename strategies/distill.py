@@ -2,7 +2,8 @@
 
 Where the teacher's outputs can be matched with the task's classes, the student learns its softened outputs (Hinton
 2015, arXiv 1503.02531); elsewhere, and in regression, its features through a learned linear projection (Romero 2015,
-FitNets, arXiv 1412.6550). Several teachers are weighted by what each is worth on the task.
+FitNets, arXiv 1412.6550). Several teachers are weighted by what each is worth on the task. What a teacher says needs no
+label: inputs that came without one are learned from it too.
 """
 
 from __future__ import annotations
@@ -53,7 +54,12 @@ class Distill(Strategy):
         teachers: int = setting(
             1, "Stored encoders that teach together, weighted by what each is worth on the task.", "encoders"
         )
-        width: float = setting(1.0, "Factor of the encoder's settings `hidden` and `filters`; below 1 it is smaller.")
+        unlabelled: bool = setting(
+            True, "Whether the teacher is also asked about inputs that came without label, where a task brings some."
+        )
+        width: float = setting(
+            1.0, "Factor of the encoder's settings `hidden`, `filters` and `width`; below 1 it is smaller."
+        )
 
         def __post_init__(self) -> None:
             super().__post_init__()
@@ -69,7 +75,7 @@ class Distill(Strategy):
                 return f"no stored encoder takes inputs of shape {task.input_shape}: there is no teacher"
             return "the store holds no trained encoder yet: there is no teacher"
         if self.settings.width != 1 and narrowed(known.architecture, self.settings.width) is None:
-            return f"the encoder {known.architecture['name']} has neither `hidden` nor `filters` to scale"
+            return f"the encoder {known.architecture['name']} has neither `hidden`, `filters` nor `width` to scale"
         return None
 
     def sources(self, task: Task, known: Known) -> Sequence[Source]:
@@ -88,6 +94,8 @@ class Distill(Strategy):
     def learn(self, task: Task, known: Known, rng: torch.Generator) -> Iterator[Model]:
         """Ask the teacher once, learn from it, then from the task alone."""
         s, x, y = self.settings, task.support.x, task.support.y
+        labelled, more = len(x), task.unlabelled if self.settings.unlabelled else None
+        x = x if more is None else torch.cat([x, more])
         architecture = narrowed(known.architecture, s.width) or known.architecture
         student = replace(known, architecture=architecture).fresh(task, rng)
         taught, weight, learned = self._teacher(task, known, student, rng)
@@ -98,8 +106,11 @@ class Distill(Strategy):
         for some, index in itertools.islice(feed, first):
             features = student.encoder(some)
             outputs = student.head(features)
-            own = task_loss(outputs, y[index], task)
-            descend((1 - weight) * own + weight * taught(features, outputs, index), step)
+            loss = weight * taught(features, outputs, index)
+            told = index < labelled
+            if bool(told.any()):
+                loss = loss + (1 - weight) * task_loss(outputs[told], y[index[told]], task)
+            descend(loss, step)
             yield student
         yield from train(student, task, s, rng, s.steps - first)
 
@@ -109,13 +120,14 @@ class Distill(Strategy):
         """Ask the teachers.
 
         Returns:
-            The loss against them, of the student's features and outputs on the support samples at given positions; its
-            share of the whole loss; and what is learned beside the student.
+            The loss against them, of the student's features and outputs on the samples at given positions, unlabelled
+            ones after the support set's; its share of the whole loss; and what is learned beside the student.
         """
         s = self.settings
+        more = task.unlabelled if s.unlabelled else None
         chosen = known.best_source()
         others = [source for source in self.sources(task, known) if source.id != chosen.id]
-        teachings = [ask(task, source, s.agreement, rng) for source in [chosen, *others[: s.teachers - 1]]]
+        teachings = [ask(task, source, s.agreement, rng, more) for source in [chosen, *others[: s.teachers - 1]]]
         says = said_by_all(teachings, s.temperature)
         if says is not None:
             return lambda _, outputs, at: distillation_loss(outputs, says[at], s.temperature), s.weight, []
@@ -158,22 +170,22 @@ def feature_loss(student: Tensor, teacher: Tensor, projection: Tensor, bias: Ten
 
 
 def narrowed(architecture: Mapping[str, Any], width: float) -> dict[str, Any] | None:
-    """Scale the widths of an encoder's layers: its settings `hidden` and `filters`, at least one unit of each.
+    """Scale the widths of an encoder's layers: its settings `hidden`, `filters` and `width`, at least one unit of each.
 
     Args:
         architecture: Name and settings, as in `Known.architecture`.
-        width: Factor. Filters stay a multiple of the setting `groups` of a group norm, where there is one.
+        width: Factor. Filters and width stay a multiple of the setting `groups` of a group norm, where there is one.
 
     Returns:
-        The architecture; None where the encoder has neither setting.
+        The architecture; None where the encoder has none of these settings.
     """
     kind = registry.load("encoder", architecture["name"])
     settings = asdict(configure(kind.Settings, architecture["settings"], f"encoder {architecture['name']}"))
-    if not {"hidden", "filters"} & set(settings):
+    if not {"hidden", "filters", "width"} & set(settings):
         return None
     if "hidden" in settings:
         settings["hidden"] = tuple(max(1, round(width * units)) for units in settings["hidden"])
-    if "filters" in settings:
-        multiple = settings.get("groups", 1)
-        settings["filters"] = multiple * max(1, round(width * settings["filters"] / multiple))
+    multiple = settings.get("groups", 1)
+    for name in {"filters", "width"} & set(settings):
+        settings[name] = multiple * max(1, round(width * settings[name] / multiple))
     return {"name": architecture["name"], "settings": settings}

@@ -1,9 +1,10 @@
 """Joint training: tasks that arrive together share one encoder, each with a head of its own (Caruana 1997).
 
 Their losses are summed with equal weights, weights by hand, weights learned from the tasks' uncertainty (Kendall 2018,
-arXiv 1705.07115) or by how fast each loss falls (dynamic weight averaging, Liu 2019, arXiv 1803.10704). Gradients that
-pull the shared encoder in opposite directions can be cleared of the conflict (gradient surgery, Yu 2020, arXiv
-2001.06782). A later task adds a head to the encoder that they left.
+arXiv 1705.07115), by how fast each loss falls (dynamic weight averaging, Liu 2019, arXiv 1803.10704) or so that their
+gradients keep step (GradNorm, Chen 2018, arXiv 1711.02257). Gradients that pull the shared encoder in opposite
+directions can be cleared of the conflict (gradient surgery, Yu 2020, arXiv 2001.06782). A later task adds a head to the
+encoder that they left.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ..agent.settings import positive, setting
 from ..agent.strategy import Strategy
 from ..errors import RecipeError, StrategyError
 from ..streams.task import Task
+from .gradnorm import GradNorm, norms_of
 from .joint_losses import Fall, descend_apart, uncertainty_weighted
 from .training import Sgd, batches, descend, optimiser, task_loss, train
 
@@ -38,13 +40,19 @@ class MultiTask(Strategy):
     class Settings(Sgd):
         """How tasks that arrive together are trained, and how a later one is added."""
 
-        weights: Literal["equal", "uncertainty", "dwa"] | tuple[float, ...] = setting(
+        weights: Literal["equal", "uncertainty", "dwa", "gradnorm"] | tuple[float, ...] = setting(
             "equal",
-            "Weights of the losses: `equal`, learned from `uncertainty`, by how fast each falls (`dwa`), or numbers in "
-            "the order of the tasks (only their ratio counts).",
+            "Weights of the losses: `equal`, learned from `uncertainty`, by how fast each falls (`dwa`), so that "
+            "gradients keep step (`gradnorm`), or numbers in the order of the tasks (only their ratio counts).",
         )
         dwa_period: int = setting(20, "Steps over which `dwa` averages the losses before it weighs them anew.", "steps")
         dwa_temperature: float = setting(2.0, "Evens out the weights of `dwa`: the greater, the more equal they are.")
+        gradnorm_alpha: float = setting(
+            1.5, "How strongly `gradnorm` favours a task whose loss falls slowly; at 0 all gradients are to be alike."
+        )
+        gradnorm_lr: float = setting(
+            0.025, "Learning rate of Adam for the weights of `gradnorm`, relative to an equal weight.", "per step"
+        )
         surgery: Literal["none", "pcgrad"] = setting(
             "none", "`pcgrad` takes from each task's gradient of the encoder what opposes another's."
         )
@@ -57,7 +65,14 @@ class MultiTask(Strategy):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            positive("strategies.multitask", dwa_period=self.dwa_period, dwa_temperature=self.dwa_temperature)
+            positive(
+                "strategies.multitask",
+                dwa_period=self.dwa_period,
+                dwa_temperature=self.dwa_temperature,
+                gradnorm_lr=self.gradnorm_lr,
+            )
+            if not (math.isfinite(self.gradnorm_alpha) and self.gradnorm_alpha >= 0):
+                raise RecipeError("strategies.multitask", "gradnorm_alpha", self.gradnorm_alpha, "must be 0 or greater")
             if not 0 <= self.head_first <= 1:
                 raise RecipeError("strategies.multitask", "head_first", self.head_first, "must be between 0 and 1")
             if isinstance(self.weights, tuple):
@@ -108,6 +123,7 @@ class MultiTask(Strategy):
         log_variances = nn.Parameter(torch.zeros(len(tasks)), requires_grad=s.weights == "uncertainty")
         by_hand = s.weights if isinstance(s.weights, tuple) else (1.0,) * len(tasks)
         weights, fall = torch.tensor(by_hand) / sum(by_hand), Fall(len(tasks), s.dwa_period, s.dwa_temperature)
+        even = GradNorm(len(tasks), s.gradnorm_alpha, s.gradnorm_lr)
         shared, heads = list(encoder.parameters()), [p for model in models for p in model.head.parameters()]
         step = optimiser([*shared, *heads], s)
         if log_variances.requires_grad:
@@ -123,7 +139,10 @@ class MultiTask(Strategy):
                 losses = [uncertainty_weighted(loss.cpu(), v, r) for loss, v, r in pairs]
             else:
                 if s.weights == "dwa":
-                    weights = fall.weights(torch.stack([loss.detach().cpu() for loss in losses]))
+                    weights = fall.weights(plain(losses))
+                elif s.weights == "gradnorm":
+                    weights = even.weights
+                    even.step(plain(losses), norms_of(losses, encoder.last_block()))
                 losses = [weight * loss for weight, loss in zip(weights.tolist(), losses, strict=True)]
             if s.surgery == "pcgrad":
                 descend_apart(losses, shared, step, rng)
@@ -140,6 +159,11 @@ class MultiTask(Strategy):
             names = ", ".join(task.name for task in tasks)
             what = f"strategies.multitask.weights has {len(weights)} numbers; {len(tasks)} tasks arrived together"
             raise StrategyError(self.name, names, 0, what)
+
+
+def plain(losses: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the values of losses, one scalar per task, without their graphs, shape `(tasks,)`, on the CPU."""
+    return torch.stack([loss.detach().cpu() for loss in losses])
 
 
 def _left(known: Known) -> tuple[Source, ...]:

@@ -21,13 +21,15 @@ SHUFFLES = 20
 
 @dataclass(frozen=True)
 class Teaching:
-    """What one stored encoder, and the model on it that agrees best, make of a support set of n samples.
+    """What one stored encoder, and the model on it that agrees best, make of a task's n inputs.
+
+    The labelled ones, the support set, come first; unlabelled ones may follow.
 
     Attributes:
         says: The model's calibrated logits for the task's classes, shape `(n, classes)`; None where none agrees well
             enough.
         shows: The encoder's standardised features, shape `(n, feature_size)`.
-        agreement: How far above chance the model agrees with the labels; 0 where none says anything.
+        agreement: How far above chance the model agrees with the labels there are; 0 where none says anything.
         error: Leave-one-out error of a closed-form head on the features; None where it was not probed.
     """
 
@@ -38,23 +40,27 @@ class Teaching:
 
 
 @torch.no_grad()
-def ask(task: Task, source: Source, least: float, rng: torch.Generator) -> Teaching:
-    """Ask a source what it makes of a task's support set.
+def ask(task: Task, source: Source, least: float, rng: torch.Generator, unlabelled: Tensor | None = None) -> Teaching:
+    """Ask a source what it makes of a task's support set, and of inputs without labels.
 
     Args:
         task: The task.
         source: A stored encoder.
         least: Agreement (see there) from which a model's outputs stand for the task's classes.
         rng: Shuffles labels.
+        unlabelled: Inputs that follow the support set's, shape `(m, *input_shape)`; None for none. Labels of outputs
+            are matched on the support set alone.
 
     Returns:
-        What it makes of it.
+        What it makes of them.
     """
-    features = features_of(source.encoder(), task.support.x)
+    n = len(task.support)
+    x = task.support.x if unlabelled is None else torch.cat([task.support.x, unlabelled])
+    features = features_of(source.encoder(), x)
     best, says = least, None
-    for _, model, said in answers(source, task, task.support.x, features) if task.kind == "classification" else ():
+    for _, model, said in answers(source, task, x, features) if task.kind == "classification" else ():
         head = model.head
-        order, found = agreement(said.argmax(dim=1), task.support.y, head.outputs, task.outputs, rng)
+        order, found = agreement(said[:n].argmax(dim=1), task.support.y, head.outputs, task.outputs, rng)
         if found > best or (found == best and says is None):
             best, says = found, said[:, order] / head.temperature
     error = source.score.ridge_mse if source.score is not None else None

@@ -59,6 +59,9 @@ def check_setting(spec: AnyStreamSpec, where: str) -> None:
     if isinstance(spec, SplitSpec) and spec.overlap and spec.setting not in (_BLURRY, _ONLINE):
         valid = f"classes go over boundaries in the settings {_BLURRY.value} and {_ONLINE.value} only"
         raise RecipeError(where, "stream.overlap", spec.overlap, valid)
+    if spec.labelled < 1 and spec.setting is _ONLINE:
+        valid = f"must be 1 in the setting {_ONLINE.value}: every sample comes once, with its label"
+        raise RecipeError(where, "stream.labelled", spec.labelled, valid)
 
 
 def write_out(spec: AnyStreamSpec, seed: int, sizes: Sizes, where: str) -> Written:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ..errors import RecipeError
 from .choices import Place, check_task, choose, labels_of, pool_of, samples_of
 from .layouts import Written, check_setting, write_out
 from .order import given_order
@@ -28,7 +30,7 @@ class TaskPlan:
         classes: Global class id of every output; empty for regression.
         own_labels: Whether the ids mean something in this task that they do not mean elsewhere: local, grouped or
             relabelled classes, and functions, where a task label tells tasks apart.
-        support: Training samples of every drawn class.
+        support: Training samples of every drawn class that come with their label.
         query: Validation samples per class.
         start: For every drawn class, how many training images were dealt to earlier tasks.
         transforms: What is done to the inputs.
@@ -37,6 +39,7 @@ class TaskPlan:
         hidden: Whether it is kept from the learner that the task returns.
         written: Position in the order in which tasks were written; seeds what is drawn for the task.
         piece: Online: which piece of how many of the task's samples an experience holds; None for all of them.
+        unlabelled: Training samples of every drawn class whose label is not told.
     """
 
     name: str
@@ -55,6 +58,12 @@ class TaskPlan:
     hidden: bool
     written: int
     piece: tuple[int, int] | None = None
+    unlabelled: tuple[int, ...] = ()
+
+    @property
+    def trained(self) -> tuple[int, ...]:
+        """Training samples of every drawn class, with their label or without."""
+        return tuple(map(sum, zip(self.support, self.unlabelled, strict=True))) if self.unlabelled else self.support
 
     @property
     def meaning(self) -> dict[int, int]:
@@ -103,6 +112,9 @@ def plan(
     if spec.setting.one_pass:
         visits = Counter(k for each in plans for k in each.drawn)
         plans = _decide(spec, seed, sizes, where, written, order, visits)
+    if spec.labelled < 1 and not any(each.unlabelled for each in plans):
+        valid = f"must be lower: of {max(n for each in plans for n in each.support)} training samples none is left over"
+        raise RecipeError(where, "stream.labelled", spec.labelled, valid)
     if not spec.setting.label_when_asked:
         _check_meanings(plans, spec.setting, [Place(where, written[each.written][1]) for each in plans], sizes.ids)
     if spec.setting is Setting.ONLINE:
@@ -139,7 +151,8 @@ def _decide(
                 raise at.error("classes", found, f"class {pool.own(k)} needs at least one sample of each")
         available = [train[k] // max(visits.get(k, 1), 1) for k in drawn]
         cap = spec.train_per_class
-        support = tuple(samples_of(task, cap, n, pool.own(k), at) for k, n in zip(drawn, available, strict=True))
+        samples = tuple(samples_of(task, cap, n, pool.own(k), at) for k, n in zip(drawn, available, strict=True))
+        support = tuple(max(1, round(spec.labelled * n)) for n in samples)
         positions, classes, own = (base.positions, base.classes, base.own_labels) if base else ((), (), False)
         if not base:
             positions, classes, own = labels_of(task, drawn, index, made, seed, pool, at)
@@ -159,9 +172,10 @@ def _decide(
             phase=task.phase,
             hidden=task.hidden,
             written=index,
+            unlabelled=tuple(map(operator.sub, samples, support)) if samples != support else (),
         )
         concepts += base is None
-        for k, n in zip(drawn, support, strict=True):
+        for k, n in zip(drawn, samples, strict=True):
             dealt[k] += n + task.query
     return list(made.values())
 

@@ -44,6 +44,9 @@ class _Stream(Spec):
     """At most this many training samples per class and task."""
     test_per_class: Count | None = None
     """At most this many test samples per class and task."""
+    labelled: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of every class's training samples that come with their label (regression: their target), at least one; the
+    others come without, for strategies that can use them. Not in the setting "online"."""
 
 
 class SplitSpec(_Stream):

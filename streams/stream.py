@@ -178,11 +178,12 @@ class Stream:
 
     def _build(self, i: int) -> Task:
         made = self._plan(i)
-        support, query = [], []
-        for k, n, start in zip(made.drawn, made.support, made.start, strict=True):
+        support, unlabelled, query = [], [], []
+        for k, n, labelled, start in zip(made.drawn, made.trained, made.support, made.start, strict=True):
             deck = self._train[k]
             dealt = deck[(start + torch.arange(n + made.query)) % len(deck)]
-            support.append(dealt[:n])
+            support.append(dealt[:labelled])
+            unlabelled.append(dealt[labelled:n])
             query.append(dealt[n:])
         classes, samples = made.classes, self._samples(made, support, i, "support")
         if made.piece is not None:  # what is known of a batch is the batch
@@ -198,6 +199,7 @@ class Stream:
             kind="classification" if classes else "regression",
             label=self.label_of(i),
             own_labels=made.own_labels,
+            unlabelled=self._samples(made, unlabelled, i, "unlabelled").x if made.unlabelled else None,
         )
 
     def test(self, c: int) -> TestSet:

@@ -59,6 +59,8 @@ class Task:
         label: The task label, in settings that give one when asked; a task that returns under a known identity has its
             first visit's label. None where the setting gives none.
         own_labels: Whether class ids mean something in this task only: local, grouped or relabelled classes.
+        unlabelled: Further inputs to learn from whose labels are not told, float32, shape `(m, *input_shape)`, mixed;
+            None where there are none.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Task:
     kind: str = "classification"
     label: int | None = None
     own_labels: bool = False
+    unlabelled: Tensor | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:

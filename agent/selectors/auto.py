@@ -72,7 +72,9 @@ class Auto(Selector):
         self.without = frozenset(filter(None, argument.split(",")))
         unknown = sorted(self.without - set(ABLATIONS))
         if unknown:
-            raise UserError(f"selector 'auto': found {unknown[0]!r} behind the colon; valid are {', '.join(ABLATIONS)}.")
+            raise UserError(
+                f"selector 'auto': found {unknown[0]!r} behind the colon; valid are {', '.join(ABLATIONS)}."
+            )
         self.asks_logme = "logme" in self.without
         self._prior = Prior()
         self._uplifts = (0, 0.0)  # how often the last gain was compared with an early one, and the sum of differences

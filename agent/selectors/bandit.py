@@ -75,7 +75,10 @@ class Bandit(Selector):
 
     def state(self) -> dict[str, Any]:
         """Return the sums of every arm."""
-        return {name: {"precision": self._precision[name].tolist(), "sum": self._sum[name].tolist()} for name in sorted(self._sum)}
+        return {
+            name: {"precision": self._precision[name].tolist(), "sum": self._sum[name].tolist()}
+            for name in sorted(self._sum)
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up the sums of every arm."""

@@ -53,7 +53,10 @@ class Mntdp(Selector):
         if not stored or bench.task.kind != "classification":
             return Choice(fresh.strategy, fresh.source, "nothing is stored whose neighbours could be asked")
         with bench.ledger.counting("select"):
-            found = {source.id: _accuracy(source, bench.task.support, bench.held_out, bench.task.outputs) for source in stored}
+            found = {
+                source.id: _accuracy(source, bench.task.support, bench.held_out, bench.task.outputs)
+                for source in stored
+            }
             base = bench.known.fixed[0]
             to_beat = _accuracy(base, bench.task.support, bench.held_out, bench.task.outputs)
         best = max(found, key=lambda each: found[each])

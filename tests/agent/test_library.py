@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -103,6 +105,14 @@ def test_the_first_task_of_a_shape_decides_the_stem():
     assert torch.equal(again.view_task(second).support.x, library.view_task(second).support.x)
     assert library.known_for(seen).sources == (), "a stem is no source"
     assert [source.id for source in library.known_for(seen).fixed] == ["stem", "random"]
+
+
+def test_inputs_without_label_go_through_the_stem_too():
+    library = Library(KnowledgeStore.in_memory(), AgentSettings(stem="patches", stem_settings={"filters": 4}))
+    task = task_of()
+    seen = library.view_task(replace(task, unlabelled=task.support.x.clone()))
+    assert torch.equal(seen.unlabelled, seen.support.x)
+    assert library.view_task(task).unlabelled is None
 
 
 def test_without_a_stem_inputs_stay_as_they_are():

@@ -244,15 +244,25 @@ def test_narrowed():
     assert narrowed(MLP, 0.01)["settings"]["hidden"] == (1,)
     conv = narrowed({"name": "conv4", "settings": {"filters": 32, "groups": 8}}, 0.3)
     assert conv["settings"] == {"filters": 8, "down": "pool", "norm": "group", "groups": 8}
+    text = narrowed({"name": "text", "settings": {"width": 64, "hidden": (32,)}}, 0.5)
+    assert text["settings"] == {"width": 32, "hidden": (16,)}
+    resnet = narrowed({"name": "resnet18", "settings": {"width": 20, "groups": 4}}, 0.5)
+    assert resnet["settings"] == {"width": 8, "groups": 4}
     assert narrowed({"name": "raw", "settings": {}}, 0.5) is None
     assert narrowed(MLP, 1.0) == {"name": "mlp", "settings": {"hidden": (8,)}}
 
 
-@pytest.mark.parametrize("name", ["mlp", "conv4"])
+@pytest.mark.parametrize(
+    ("name", "settings", "shape"),
+    [
+        ("mlp", {"hidden": (16, 8)}, (2,)),
+        ("conv4", {"filters": 16, "groups": 4}, (1, 4, 4)),
+        ("text", {"width": 16}, (32,)),
+        ("resnet18", {"width": 8, "groups": 2}, (1, 4, 4)),
+    ],
+)
 @pytest.mark.parametrize("agreed", [0.0, 1.0])
-def test_a_narrower_student_learns_from_a_wider_teacher(name, agreed):
-    settings = {"hidden": (16, 8)} if name == "mlp" else {"filters": 16, "groups": 4}
-    shape = (2,) if name == "mlp" else (1, 4, 4)
+def test_a_narrower_student_learns_from_a_wider_teacher(name, settings, shape, agreed):
     y = torch.arange(2).repeat(10)
     x = torch.randn(20, *shape, generator=rng()) + y.view(-1, *[1] * len(shape))
     task = Task("narrow", 1, Samples(x, y), None, (0, 1))
@@ -275,6 +285,52 @@ def test_a_student_learns_from_what_its_teacher_says_alone():
         student(task.support.x).softmax(1), nearest_corner((2, 0, 3))(task.support.x).softmax(1), atol=0.15, rtol=0
     )
     assert right(student, task) > 0.95
+
+
+def with_more(task, n, heap_of, seed=5):
+    """Add inputs without labels, `n` of each class."""
+    return replace(task, unlabelled=heaps(n, heap_of, seed=seed).support.x)
+
+
+def test_inputs_without_label_are_learned_from_what_the_teacher_says_of_them():
+    """One labelled sample at each corner; the teacher knows all corners, and says so of samples around them."""
+    few = heaps(1, [0, 1, 2, 3], noise=1.5)
+    more = with_more(few, 40, [0, 1, 2, 3])
+    fresh = heaps(50, [0, 1, 2, 3], noise=1.0, seed=9)
+    what = known(source(nearest_corner()))
+    found = {}
+    for name, task, use in (("told", few, True), ("all", more, True), ("unused", more, False)):
+        student = run(Distill(steps=120, lr=0.02, agreement=0.0, unlabelled=use), task, what).best
+        found[name] = student
+    assert right(found["all"], fresh) > right(found["told"], fresh) + 0.03
+    assert all(torch.equal(a, b) for a, b in zip(*(state(found[n]).values() for n in ("told", "unused")), strict=True))
+
+
+def test_features_and_targets_of_inputs_without_label():
+    x = torch.randn(60, 2, generator=rng())
+    values = Task("values", 1, Samples(x[:10], x[:10].sum(1, keepdim=True)), None, (), "regression", unlabelled=x[10:])
+    what = known(source(nearest_corner()))
+    student, alone = (run(Distill(steps=50, unlabelled=use), values, what).best for use in (True, False))
+    assert finite(student)
+    assert not torch.equal(student(x), alone(x))
+
+
+def test_a_teacher_is_matched_by_the_labels_there_are():
+    task = heaps(5, [1, 0], noise=0.1)
+    more = heaps(30, [2, 3], noise=0.1, seed=4).support.x
+    told = ask(task, source(nearest_corner()), 0.5, rng())
+    both = ask(task, source(nearest_corner()), 0.5, rng(), more)
+    assert both.says.shape == (70, 2)
+    torch.testing.assert_close(both.says[:10], told.says)
+    assert both.agreement == told.agreement
+    assert both.shows.shape == (70, 2)
+
+
+def test_a_batch_without_any_label_is_learned_from_the_teacher_alone():
+    task = with_more(heaps(1, [0, 1]), 100, [0, 1])
+    arm = run(Distill(steps=80, batch_size=2, lr=0.02, agreement=0.0), task, known(source(nearest_corner())))
+    assert finite(arm.best)
+    assert right(arm.best, heaps(20, [0, 1], seed=3)) > 0.9
 
 
 def test_a_teacher_corrects_wrong_labels():
@@ -364,7 +420,7 @@ def test_it_says_why_it_does_not_apply():
     assert "inputs of shape (2,)" in Distill().applies(task, known(others=2))
     assert Distill().applies(task, known(source(nearest_corner()))) is None
     raw = known(source(nearest_corner()), architecture={"name": "raw", "settings": {}})
-    assert "raw has neither `hidden` nor `filters`" in Distill(width=0.5).applies(task, raw)
+    assert "raw has neither `hidden`, `filters` nor `width`" in Distill(width=0.5).applies(task, raw)
     assert Distill().applies(task, raw) is None
 
 

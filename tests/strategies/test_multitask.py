@@ -121,6 +121,25 @@ def test_a_loss_that_falls_faster_counts_less_in_the_next_period():
         torch.testing.assert_close(state(found), state(wanted), rtol=1e-4, atol=1e-6)
 
 
+def test_gradients_that_keep_step_are_weighed_by_what_the_step_before_has_shown():
+    """Two steps: the first with equal weights; what Adam makes of its gradient norms is written down plainly."""
+    made = by_hand((1, 1, 1), 0)
+    last = list(made[0].encoder.parameters())[-2:]
+    norms = []
+    for loss in losses_of(made):
+        gradient = torch.autograd.grad(loss, last, retain_graph=True)
+        norms.append(math.sqrt(sum(float(g.double().square().sum()) for g in gradient)))
+    # At the first step all losses are as at first: the targets are the mean norm. Adam's first step is of size lr.
+    mean = sum(norms) / 3
+    factors = np.array([1 - 0.2 * np.sign(norm - mean) for norm in norms])
+    expected = by_hand((1, 1, 1), 1, then=factors / factors.sum())
+    settings = {**PLAIN, "steps": 2, "weights": "gradnorm", "gradnorm_lr": 0.2}
+    found = jointly(MultiTask(**settings)).models
+    for one, wanted in zip(found, expected, strict=True):
+        torch.testing.assert_close(state(one), state(wanted), rtol=1e-4, atol=1e-6)
+    assert not same(found[0], jointly(MultiTask(**{**PLAIN, "steps": 2})).models[0])
+
+
 def test_surgery_changes_the_encoder_where_gradients_conflict_and_leaves_the_heads_their_own():
     cleared = []
     for seed in range(6):
@@ -359,6 +378,8 @@ def test_weights_as_a_recipe_gives_them(weights):
         {"head_first": 2},
         {"dwa_period": 0},
         {"dwa_temperature": 0.0},
+        {"gradnorm_lr": 0.0},
+        {"gradnorm_alpha": -1.0},
         {"surgery": "some"},
         {"later": "never"},
         {"lr": 0},
@@ -374,6 +395,6 @@ def test_every_kind_of_weights_is_named():
     with pytest.raises(RecipeError) as error:
         MultiTask(weights="even")
     assert str(error.value) == (
-        "strategies.multitask: weights: found 'even'; input should be 'equal', 'uncertainty' or 'dwa', "
+        "strategies.multitask: weights: found 'even'; input should be 'equal', 'uncertainty', 'dwa' or 'gradnorm', "
         "or input should be a valid tuple."
     )

@@ -72,7 +72,7 @@ class ProbeScore:
         reuse: Accuracy of the best stored head as it is after matching labels (Hungarian); None without a head.
         samples: Samples that all this was measured on.
         heads: Stored heads that were asked for `reuse`.
-        logme: Logarithm of maximum evidence (You 2021, arXiv 2102.11005), per sample and class; None where not asked for.
+        logme: Logarithm of maximum evidence (You 2021), in nats per sample and class; None where not asked for.
     """
 
     candidate: str

@@ -1,8 +1,8 @@
 """What experience says about a strategy before it is tried: one Bayesian linear model each, profile → gain.
 
-The gain is that over the closed-form default at the same share of the budget, on the held-out samples, in nats. Bayesian
-linear regression with known noise (Bishop 2006, §3.3): sums over observations are all that is kept, so that the models
-of several runs can be added up, and what was learned does not depend on the order.
+The gain is that over the closed-form default at the same share of the budget, on the held-out samples, in nats.
+Bayesian linear regression with known noise (Bishop 2006, §3.3): sums over observations are all that is kept, so that the
+models of several runs can be added up, and what was learned does not depend on the order.
 """
 
 from __future__ import annotations
@@ -107,9 +107,8 @@ class Prior:
         """
         try:
             if tuple(state["features"]) != USED:
-                raise StoreError(
-                    f"a learned prior is about the features {', '.join(state['features'])}; known are {', '.join(USED)}."
-                )
+                found, known = ", ".join(state["features"]), ", ".join(USED)
+                raise StoreError(f"a learned prior is about the features {found}; known are {known}.")
             for name, each in state["strategies"].items():
                 precision, total = np.asarray(each["precision"], float), np.asarray(each["sum"], float)
                 size = len(USED) + 1

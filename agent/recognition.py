@@ -1,4 +1,4 @@
-"""Recognising a task that returns, also under other labels: a stored model that is right on the support set as it is."""
+"""Recognising a task that returns, also under other labels: a stored model that is right on it as it is."""
 
 from __future__ import annotations
 
@@ -24,8 +24,9 @@ def recognised(
     """Find the stored model that agrees best, if a new head would not be better.
 
     A model of the very task (its label came before) was learned from samples that are gone: where they were as many as
-    have come now or more, a new head must be better by two standard errors to replace it, else it is not taken. Any other one must agree at least as well as a new head
-    left out, on few samples by a standard error better, and by what the best of several exceeds their mean by luck.
+    have come now or more, a new head must be better by two standard errors to replace it, else it is not taken. Any
+    other one must agree at least as well as a new head left out, on few samples by a standard error better, and by what
+    the best of several exceeds their mean by luck.
 
     Args:
         task: The task.

@@ -14,8 +14,8 @@ from .closed_form import one_hot
 def logme(features: Tensor, y: Tensor, classes: int, steps: int = 11) -> float:
     """Return the logarithm of maximum evidence (You 2021, arXiv 2102.11005, algorithm 1 with MacKay's fixed point).
 
-    Each class is a Bayesian linear regression of its indicator on the features, with the precisions of weights and noise
-    that maximise the evidence. Of use only with more samples than features: else the evidence is that of the prior.
+    Each class is a Bayesian linear regression of its indicator on the features, with the precisions of weights and
+    noise that maximise the evidence. Of use only with more samples than features: else the evidence is the prior's.
 
     Args:
         features: Shape `(n, d)`.

@@ -49,7 +49,7 @@ class Auto(Selector):
     2. Probe: the closed-form head with the least leave-one-out error is the default; a stored encoder must be clearly
        better. With five samples per class or fewer, held-out samples decide where there are any.
     3. Prune: experience expects a gain of every strategy; at most four arms stay.
-    4. Try: successive halving on held-out samples, where there are 20 of them; the losers have at most 10 % of the budget.
+    4. Try: successive halving on held-out samples, where there are 20 of them; the losers have 10 % of the budget.
     5. Guard: the winner goes on, and answers only if it is believed to be better than the default.
     6. Learn: every arm that was tried updates what is expected; `reuse` is never judged by history.
 
@@ -201,7 +201,7 @@ class Auto(Selector):
         )
 
     def _worth(self, arms: Sequence[Tried]) -> list[float]:
-        """What is believed of each arm's last gain: what experience expects, joined with how it stands among the others."""
+        """Say what is believed of each arm's last gain: what experience expects, joined with how it stands now."""
         stands = [each.gain.nats if each.gain else -float(each.losses.mean()) for each in arms]
         expected = [self._expected(each.option.strategy) for each in arms]
         believed = [e for e in expected if e is not None]

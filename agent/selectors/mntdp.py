@@ -1,4 +1,4 @@
-"""The closest published method's choice: the past encoder on which nearest neighbours are most often right, fine-tuned."""
+"""The closest published method's choice: fine-tuning from the past encoder with the best nearest neighbours."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ class Mntdp(Selector):
         best = max(found, key=lambda each: found[each])
         values = {tuned[each]: value for each, value in found.items()}
         if found[best] < to_beat:
-            reason = f"{NEIGHBOURS} neighbours are right more often on {base.id} ({to_beat:.0%}) than on {best} ({found[best]:.0%})"
+            reason = (
+                f"{NEIGHBOURS} neighbours are right more often on {base.id} ({to_beat:.0%}) than on {best} "
+                f"({found[best]:.0%})"
+            )
             return Choice(fresh.strategy, fresh.source, reason, values)
         reason = f"{NEIGHBOURS} neighbours are right most often on {best} ({found[best]:.0%})"
         return Choice("finetune", best, reason, values)

@@ -1,4 +1,4 @@
-"""A choice by rules of thumb on the profile: what serves before there is any experience, and what learning has to beat."""
+"""A choice by rules of thumb on the profile: what serves without any experience, and what learning has to beat."""
 
 from __future__ import annotations
 

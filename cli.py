@@ -120,7 +120,7 @@ def run(
             "--agent",
             "--selector",
             metavar="TEXT",
-            help="Who learns: probe, random, fixed:NAME, avalanche:NAME(…), independent, joint.",
+            help="Who learns: auto, rules, fixed:NAME, avalanche:NAME(…), independent, joint, … (`evermap list`).",
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The seed that decides everything random.")] = None,
@@ -132,6 +132,10 @@ def run(
     store: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="A run or a store whose knowledge the agent begins with; it is copied."),
+    ] = None,
+    prior: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="A run whose selector's experience is taken along; may be repeated."),
     ] = None,
     sets: Annotated[
         list[str] | None,
@@ -164,7 +168,7 @@ def run(
         if error.field not in options:
             raise
         raise error.at(options[error.field]) from None
-    raise typer.Exit(_play(recipe, out, store, data_root, plugin or (), as_json))
+    raise typer.Exit(_play(recipe, out, store, prior or (), data_root, plugin or (), as_json))
 
 
 @app.command(context_settings=_HELP)
@@ -623,6 +627,7 @@ def _play(
     recipe: Scenario,
     out: Path | None,
     store: Path | None,
+    priors: Sequence[Path],
     data_root: Path | None,
     plugins: Sequence[Path],
     as_json: bool,
@@ -642,13 +647,20 @@ def _play(
     again = ["evermap", "run", str(out / "scenario.toml")]
     if store is not None:
         again += ["--store", str(store)]
+    for run in priors:
+        again += ["--prior", str(run)]
     if data_root is not None:
         again += ["--data-root", str(data_root)]
     for file in plugins:
         again += ["--plugin", str(file)]
     title = f"{recipe.name}  {selector}  seed {recipe.seed}"
     try:
-        return _watch(out, run_scenario(recipe, out, store=store, data_root=data_root, command=again), title, as_json)
+        return _watch(
+            out,
+            run_scenario(recipe, out, store=store, priors=priors, data_root=data_root, command=again),
+            title,
+            as_json,
+        )
     finally:
         if ours and not (out / "manifest.json").exists():
             shutil.rmtree(out, ignore_errors=True)  # it failed before there was anything to record

@@ -68,12 +68,14 @@ class Meta:
         weights: Its tensors, by name; every version stays in the store.
         moments: Working state (an optimiser's moments); of this only the newest stays.
         id: Its id in the store ("meta-3"); empty for one that is not stored yet.
+        unit_flops: What a unit of the work for it took, on the average; 0 where nobody knows.
     """
 
     spec: Mapping[str, Any]
     weights: Mapping[str, Tensor]
     moments: Mapping[str, Tensor] = field(default_factory=dict)
     id: str = ""
+    unit_flops: float = 0.0
 
 
 @dataclass(frozen=True)

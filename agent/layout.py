@@ -109,7 +109,7 @@ class Layout:
             patience=settings.patience,
         )
 
-    def _probed(self, view: Task, known: Known, ledger: Ledger, logme: bool) -> Known:
+    def _probed(self, view: Task, known: Known, ledger: Ledger, logme: bool = False) -> Known:
         """Score what is known for a task, within the share for it: the default, some encoders, random features.
 
         Encoders of models for the very task, which came before, are always among them; then the newest. An encoder that

@@ -183,7 +183,10 @@ class Learning:
         return model, arm.helper
 
     def _consolidate(self, warnings: list[str]) -> dict[str, Meta]:
-        """Let strategies work for later tasks, in the share of the budget that the recipe grants."""
+        """Let strategies work for later tasks, in the share of the budget that the recipe grants.
+
+        One whose units took more than its share, when last it worked, waits for a task with a larger budget.
+        """
         bench, settings = self._bench, self._settings
         share = settings.consolidate_share * bench.ledger.limit
         names = [name for name, strategy in bench.strategies.items() if strategy.consolidates]
@@ -194,6 +197,9 @@ class Learning:
         known = replace(bench.known, episodes=(*bench.known.episodes, seen))
         made: dict[str, Meta] = {}
         for name in names:
+            most, before = min(share / len(names), bench.ledger.left), known.metas.get(name)
+            if before is not None and before.unit_flops > most:
+                continue
             seed = derive(settings.seed, bench.task.index, "consolidate", name)
             steps = bench.strategies[name].consolidate(bench.task, known, torch.Generator().manual_seed(seed))
             work, last = Work(iter(steps), name, bench.task.name, seed), list[Meta]()
@@ -204,13 +210,12 @@ class Learning:
                     raise work.failed(StrategyError, what)
                 last[:] = [meta]
 
-            most = min(share / len(names), bench.ledger.left)
             try:
                 work.advance(most, lambda: False, accept)
                 if last and all(
                     bool(t.isfinite().all()) for t in (*last[0].weights.values(), *last[0].moments.values())
                 ):
-                    made[name] = last[0]
+                    made[name] = replace(last[0], unit_flops=work.flops / max(1, work.units))
                 elif last:
                     warnings.append(str(work.failed(Diverged, "what it keeps for later tasks is not finite")))
             except Diverged as error:

@@ -234,7 +234,12 @@ class Library:
         """
         before, ids = self._metas(shape), []
         for name, meta in metas.items():
-            spec = {"strategy": name, "input_shape": list(shape), "spec": dict(meta.spec)}
+            spec = {
+                "strategy": name,
+                "input_shape": list(shape),
+                "spec": dict(meta.spec),
+                "unit_flops": meta.unit_flops,
+            }
             parent = before[name].id if name in before else None
             ids.append(t.add_meta(spec, meta.weights, task=task, strategy=name, parent=parent))
             if meta.moments:
@@ -260,7 +265,13 @@ class Library:
             if of == shape:
                 bank = self._store.bank_in(_moments(name, shape))
                 moments = self._store.weights(bank.id) if bank is not None else {}
-                found[name] = Meta(entry.spec["spec"], self._store.weights(entry.id), moments, entry.id)
+                found[name] = Meta(
+                    entry.spec["spec"],
+                    self._store.weights(entry.id),
+                    moments,
+                    entry.id,
+                    entry.spec.get("unit_flops", 0.0),
+                )
         return found
 
     def _episodes(self, shape: Shape) -> tuple[Episode, ...]:

@@ -1,8 +1,8 @@
 """What experience says about a strategy before it is tried: one Bayesian linear model each, profile → gain.
 
 The gain is that over the closed-form default at the same share of the budget, on the held-out samples, in nats.
-Bayesian linear regression with known noise (Bishop 2006, §3.3): sums over observations are all that is kept, so that the
-models of several runs can be added up, and what was learned does not depend on the order.
+Bayesian linear regression with known noise (Bishop 2006, §3.3): sums over observations are all that is kept, so that
+the models of several runs can be added up, and what was learned does not depend on the order.
 """
 
 from __future__ import annotations

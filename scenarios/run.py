@@ -22,6 +22,7 @@ from ..streams.setting import Setting
 from ..streams.stream import Stream, build_stream
 from ..streams.task import Task
 from .begin import begin_on
+from .experience import carry
 from .export import Export, commit_row, restored
 from .facts import Facts, facts_of
 from .manifest import ended, new_manifest
@@ -142,6 +143,7 @@ def run(
     out: Path,
     *,
     store: Path | None = None,
+    priors: Sequence[Path] = (),
     data_root: Path | None = None,
     command: Sequence[str] = (),
     loop: Loop = lifelong,
@@ -155,6 +157,7 @@ def run(
         out: An empty folder.
         store: The folder of a run, or of a store, whose knowledge the agent begins with. It is copied: the other
             store stays as it is.
+        priors: Folders of runs whose selectors' experience the new one begins with, added up.
         data_root: Folder of the user's data sets.
         command: The command that makes the run again; left out: running the record's own recipe.
         loop: What sends the agent through the stream: the main loop, or one that looks on while it runs.
@@ -183,6 +186,8 @@ def run(
         facts = facts_of(recipe, stream, parts[2].device, parts[0])
         if store is not None:
             facts["earlier"], manifest["continues"] = begin_on(store, out / "store", scenario, facts)
+        if priors:
+            facts["priors"] = manifest["priors"] = carry(priors, out / "store", parts[1])
         folder.write_scenario(recipe)
         yield from session(scenario, parts, stream, folder, manifest, facts, loop=loop)
 

@@ -25,8 +25,9 @@ from ..verdict import Gain, gain, losses
 from ..workbench import Workbench
 from .rules import FEW, by_rule
 
-# Arms that are tried at most, and share of the budget that all but the winner may have.
-MOST_ARMS, TRY_SHARE = 4, 0.1
+# Arms that are tried at most; share of the budget that all but the winner may have, and that these and the profile may
+# have together.
+MOST_ARMS, TRY_SHARE, CHOOSING_SHARE = 4, 0.1, 0.2
 # Closed-form heads that are compared on held-out samples where there are too few samples to leave any out.
 MOST_HEADS = 4
 # How much smaller another representation's leave-one-out error must be than the default's, to be taken in its place.
@@ -58,6 +59,7 @@ class Auto(Selector):
     """
 
     name: ClassVar[str] = "auto"
+    adds_up: ClassVar[bool] = True
 
     def __init__(self, argument: str = "") -> None:
         """Know nothing yet.
@@ -185,7 +187,8 @@ class Auto(Selector):
             lost = None
             if closed is not None and closed.best_outputs and bench.held_out is not None:
                 lost = losses(closed.best_outputs[0], bench.held_out.y, bench.task.kind)
-            tried = try_out(bench, arms[:MOST_ARMS], TRY_SHARE, lost, self._worth)
+            left = CHOOSING_SHARE - bench.ledger.spent / bench.ledger.limit if bench.ledger.limit else 0.0
+            tried = try_out(bench, arms[:MOST_ARMS], min(TRY_SHARE, left), lost, self._worth) if left > 0 else []
         self._tried = tried
         chosen = tried[0].option if tried else arms[0]
         expected = self._expected(chosen.strategy)

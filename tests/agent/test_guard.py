@@ -1,7 +1,6 @@
 """Whether what was trained answers: against the guard, sample by sample on the held-out part."""
 
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,14 +12,16 @@ from evermap.agent.learning import _verdict
 from evermap.agent.selector import Choice, Option, Selector
 from evermap.agent.store import KnowledgeStore
 from evermap.agent.strategy import make_strategies
+from evermap.agent.verdict import Gain, gain, losses
 from evermap.streams.task import Samples, Task
 
 TRAINED, CLOSED = Option("scratch"), Option("prototype", "raw")
 
 
-def verdict(ours, theirs, y, kind="classification"):
-    arms = (SimpleNamespace(best_outputs=(torch.tensor(each),)) for each in (ours, theirs))
-    return _verdict(TRAINED, next(arms), CLOSED, next(arms), torch.tensor(y), kind)
+def verdict(ours, theirs, y, kind="classification", expected=None):
+    lost = [losses(torch.tensor(each), torch.tensor(y), kind) for each in (ours, theirs)]
+    plan = Choice("scratch", None, "", expected=expected)
+    return _verdict(TRAINED, lost[0], CLOSED, lost[1], gain(*lost, kind), plan, kind)
 
 
 def test_the_margin_is_that_of_a_paired_test():
@@ -51,6 +52,20 @@ def test_values_are_compared_by_squared_error():
         False,
     )
     assert verdict(far, near, y, "regression")[1]
+
+
+def test_what_was_expected_is_joined_with_what_was_measured():
+    y = [0, 1] * 15
+    theirs = [[1.0, -1.0] if c == 0 else [-1.0, 1.0] for c in y]
+    theirs[3] = [1.0, -1.0]
+    ours = [list(each) for each in theirs]
+    ours[3], ours[6] = [-0.1, 0.1], [0.9, -0.9]
+    alone, beaten = verdict(ours, theirs, y)
+    assert beaten, f"not enough by itself: {alone}"
+    said, beaten = verdict(ours, theirs, y, expected=Gain(0.3, 0.1))
+    assert not beaten
+    assert "with what was expected (+0.30) a gain of" in said
+    assert verdict(ours, theirs, y, expected=Gain(-0.5, 0.02))[1]
 
 
 class Guarded(Selector):

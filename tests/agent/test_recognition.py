@@ -1,4 +1,4 @@
-"""When the selector `probe` takes a stored model for a task's own, and what is probed for it."""
+"""When a stored model is taken for a task's own, and what is probed for it."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -14,8 +14,9 @@ from evermap.agent.events import ProbeScore
 from evermap.agent.known import Known, Source
 from evermap.agent.layout import MOST_CANDIDATES, Joint, Layout
 from evermap.agent.model import LinearHead, Model
+from evermap.agent.recognition import luck_of
+from evermap.agent.recognition import recognised as recognised_in
 from evermap.agent.selector import Option
-from evermap.agent.selectors.probe import _luck, _recognised
 from evermap.streams.task import Samples, Task
 
 
@@ -25,21 +26,31 @@ def task(n=40, label=None, index=20):
     return Task("t", index, Samples(x, y), None, (0, 1), label=label)
 
 
-def source(number, label=None, heads=1):
+def source(number, label=None, heads=1, samples=None):
     records = tuple(
-        TaskRecord(number, "old", label, (0, 1), "classification", f"encoder-{number}", f"head-{number}", "scratch")
+        TaskRecord(
+            number,
+            "old",
+            label,
+            (0, 1),
+            "classification",
+            f"encoder-{number}",
+            f"head-{number}",
+            "scratch",
+            outcome={} if samples is None else {"samples": samples},
+        )
         for _ in range(heads)
     )
     raw = build_encoder("raw", (4,), {}, 0)
     return Source(f"encoder-{number}", True, None, records, lambda: raw, lambda _: Model(raw, LinearHead(4, 2)))
 
 
-def recognised(agreement, bound, n=40, heads=1, label=None, own=None):
-    known = Known((source(1, own, heads),), (), 0, {})
+def recognised(agreement, bound, n=40, heads=1, label=None, own=None, samples=None):
+    known = Known((source(1, own, heads, samples),), (), 0, {})
     score = ProbeScore("encoder-1", 0.1, 0.9, 0.9, reuse=agreement, ridge=0.9, samples=n, heads=heads)
     option = Option("reuse", "encoder-1")
-    bench = SimpleNamespace(known=known)
-    return _recognised(task(n, label), [option], bench, {"encoder-1": score}, bound) == option
+    bench = SimpleNamespace(known=known, whole=task(n, label))
+    return recognised_in(task(n, label), [option], bench, {"encoder-1": score}, bound) == option
 
 
 def test_a_stored_model_must_agree_as_well_as_a_new_head():
@@ -59,8 +70,8 @@ def test_the_bar_grows_with_the_number_of_stored_models():
     assert recognised(0.86, 0.8, heads=1)
     assert not recognised(0.86, 0.8, heads=60)
     assert recognised(0.98, 0.8, heads=60)
-    assert _luck(1) == pytest.approx(0.0)
-    assert _luck(2) < _luck(10) < _luck(100) < 3
+    assert luck_of(1) == pytest.approx(0.0)
+    assert luck_of(2) < luck_of(10) < luck_of(100) < 3
 
 
 def test_a_model_of_the_very_task_needs_less():
@@ -68,6 +79,12 @@ def test_a_model_of_the_very_task_needs_less():
     assert not recognised(0.85, 0.9, label=3, own=4)
     assert recognised(0.85, 0.9, label=3, own=3)
     assert not recognised(0.7, 0.9, label=3, own=3), "a new head that is better by two standard errors replaces it"
+
+
+def test_a_model_of_the_very_task_from_fewer_samples_is_not_taken():
+    assert recognised(0.95, 0.9, n=40, label=3, own=3, samples=40)
+    assert not recognised(1.0, 0.9, n=40, label=3, own=3, samples=39)
+    assert recognised(1.0, 0.9, n=40, label=3, own=4, samples=39), "of another task nobody knows"
 
 
 def probed(sources, joint=(), label=None, samples=30):

@@ -348,6 +348,14 @@ class LifelongAgent:
                 return end.value
             yield event if isinstance(event, Paused) else self.note(event)
 
+    def workbench(self, task: Task) -> Workbench:
+        """Return the workbench of the task at hand, for whoever looks on; `profile` must have been called.
+
+        Args:
+            task: The task.
+        """
+        return self._at(task)
+
     def _at(self, task: Task) -> Workbench:
         if self._bench is None or self._bench.task.index != task.index:
             raise RuntimeError(f"profile({task.name!r}) must be called first")

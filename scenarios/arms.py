@@ -7,8 +7,9 @@ agent does afterwards what it would have done without (a test compares the two r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -37,6 +38,7 @@ from .oracle import Worth
 
 # Stored encoders of which every strategy is tried from: those that are probed, at most.
 SOURCES = 8
+T = TypeVar("T")
 _NOT_CHOSEN = "every arm is run"
 
 
@@ -121,12 +123,6 @@ class Arms:
         """
         test = self._stream.test(self._stream.concept_of(task.index))
         worth = self._worth(self._agent.answer(test.x, self._stream.label_of(task.index)), test)
-        store = self._agent.store
-        record = store.task(task.index)
-        encoders = {record.encoder, *(entry for entry in remembered.kept if store.has_encoder(entry))}
-        entries = [store.encoder(entry) for entry in encoders if entry is not None]
-        new = sum(entry.bytes for entry in entries if entry.task == task.index)
-        head = store.head(record.head) if record.head is not None else None
         return AnswerLine(
             task=task.index,
             strategy=learned.strategy,
@@ -136,7 +132,7 @@ class Arms:
             half_b=worth.b,
             flops=learned.total_flops - learned.consolidation,
             seconds=learned.seconds,
-            bytes=new + (head.bytes if head is not None and head.task == task.index else 0),
+            bytes=bytes_added(self._agent, task, remembered),
         )
 
     def _lay_out(self, task: Task) -> tuple[Workbench, Profiled]:
@@ -166,7 +162,7 @@ class Arms:
         learning = Learning(bench, self._agent.library, self._agent.selector, alone)
         steps = learning.run(task, Chosen(task.index, option.strategy, option.source, _NOT_CHOSEN))
         try:
-            outcome = _result(steps)
+            outcome = result_of(steps)
         except StrategyError as error:
             line = replace(line, failed=str(error))
         else:
@@ -204,18 +200,7 @@ class Arms:
         return Answer(log_probs, task.classes, torch.zeros(len(x), dtype=torch.bool))
 
     def _worth(self, said: Answer, test: TestSet) -> Worth:
-        """Value an answer on the test set and on its halves."""
-        in_a = halves(test.y, self._agent.settings.seed)
-        if test.y.is_floating_point():
-            values = full_values(said, test.y.double().mean(dim=0)).numpy()
-            targets = test.y.numpy()
-            whole, a, b = (r_squared(values[part], targets[part]).value for part in (slice(None), in_a, ~in_a))
-            if whole is None:
-                raise ValueError("R² is undefined on a test set")
-            return Worth(whole, a, b)
-        guess = torch.full((len(test.y),), test.classes[0])  # where nothing is known, which is never so after learning
-        right = full_width(said, self._stream.n_classes, guess, test.classes).argmax(dim=1) == test.y
-        return Worth(_share(right), _share(right[in_a]), _share(right[~in_a]))
+        return worth_of(said, test, self._stream.n_classes, self._agent.settings.seed)
 
     def _bytes(self, model: Model, option: Option) -> int:
         """Bytes that a model would add to the store; what the store holds already adds none."""
@@ -223,6 +208,49 @@ class Arms:
         on_parent = on_parent and self._agent.strategies[option.strategy].continues_source
         parts = [pack(stored_form(model.encoder, on_parent)[1])[0], pack(state(model.head))[0]]
         return sum(len(part) for part in parts if not self._agent.store.has_blob(digest(part)))
+
+
+def bytes_added(agent: LifelongAgent, task: Task, remembered: Remembered) -> int:
+    """Bytes of the encoder and the head of a task, and of encoders trained beside them, that are new in the store.
+
+    Args:
+        agent: The agent.
+        task: The task, which was just remembered.
+        remembered: What the store gained.
+    """
+    store, record = agent.store, agent.store.task(task.index)
+    encoders = {record.encoder, *(entry for entry in remembered.kept if store.has_encoder(entry))}
+    new = [(entry.task, entry.bytes) for entry in map(store.encoder, filter(None, encoders))]
+    if record.head is not None:
+        head = store.head(record.head)
+        new.append((head.task, head.bytes))
+    return sum(size for made, size in new if made == task.index)
+
+
+def worth_of(said: Answer, test: TestSet, width: int, seed: int) -> Worth:
+    """Value an answer on a test set and on its halves.
+
+    Args:
+        said: The answer to all of the test set.
+        test: The test set.
+        width: Number of classes in all.
+        seed: Seed of the run, which decides the halves.
+
+    Returns:
+        Share of right answers (regression: R², None on a half whose targets do not vary).
+    """
+    in_a = halves(test.y, seed)
+    if test.y.is_floating_point():
+        values = full_values(said, test.y.double().mean(dim=0)).numpy()
+        targets = test.y.numpy()
+        whole, a, b = (r_squared(values[part], targets[part]).value for part in (slice(None), in_a, ~in_a))
+        if whole is None:
+            raise ValueError("R² is undefined on a test set")
+        return Worth(whole, a, b)
+    guess = torch.full((len(test.y),), test.classes[0])  # where nothing is known, which is never so after learning
+    among = test.classes if test.label is not None else ()
+    right = full_width(said, width, guess, among).argmax(dim=1) == test.y
+    return Worth(_share(right), _share(right[in_a]), _share(right[~in_a]))
 
 
 def halves(y: Tensor, seed: int) -> Tensor:
@@ -247,11 +275,18 @@ def _share(right: Tensor) -> float:
     return int(right.sum()) / len(right)
 
 
-def _result(steps: Iterator[object]) -> Outcome:
-    """Let an agent's generator run to its end; return what it returns."""
+def result_of(steps: Generator[object, None, T]) -> T:
+    """Let an agent's generator run to its end.
+
+    Args:
+        steps: The generator; what it yields is dropped.
+
+    Returns:
+        What it returns.
+    """
     while True:
         try:
             next(steps)
         except StopIteration as end:
-            outcome: Outcome = end.value
-            return outcome
+            found: T = end.value
+            return found

@@ -297,17 +297,23 @@ def validate(
 @app.command(context_settings=_HELP)
 def report(
     record: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN", help="A run of independent, fixed:scratch or joint on the same stream; repeatable."
+        ),
+    ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Make a run's report again from its record: a table here, summary.json and report.html in its folder."""
     from .reports.report import report as make_report
 
-    page, summary = make_report(record)
+    page, summary = make_report(record, None, against or ())
     if as_json:
         _json(summary)
     else:
-        _overview(summary, page)
+        _overview(summary, page, whole=True)
 
 
 @app.command(context_settings=_HELP)
@@ -606,11 +612,11 @@ def _conclude(out: Path, failure: Exception | KeyboardInterrupt | None, as_json:
     return 0
 
 
-def _overview(summary: dict[str, Any], page: Path) -> None:
+def _overview(summary: dict[str, Any], page: Path, whole: bool = False) -> None:
     """Print the summary, and the path of the report on a last line of its own."""
     from .reports.terminal import overview
 
-    _stdout().print(overview(summary))
+    _stdout().print(overview(summary, whole))
     sys.stdout.write(f"{page}\n")
 
 

@@ -326,6 +326,12 @@ def report(
         str | None,
         typer.Option(metavar="AGENT", help="Of several runs: the agent that the others are compared with."),
     ] = None,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RUN", help="A run of independent, fixed:scratch or joint on the same stream; repeatable."
+        ),
+    ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -336,15 +342,17 @@ def report(
     if len(runs) == 1 and baseline is None:
         from .reports.report import report as make_report
 
-        page, summary = make_report(runs[0], out)
+        page, summary = make_report(runs[0], out, against or ())
     else:
         from .reports.report_several import FOLDER, report_several
 
+        if against:
+            raise typer.BadParameter("--against is for the report of one run; several are compared with each other.")
         page, summary = report_several(runs, out or FOLDER, baseline)
     if as_json:
         _json(summary)
     else:
-        _overview(summary, page)
+        _overview(summary, page, whole=True)
 
 
 @app.command(context_settings=_HELP)
@@ -730,13 +738,16 @@ def _conclude(out: Path, failure: Exception | KeyboardInterrupt | None, as_json:
     return 0
 
 
-def _overview(summary: dict[str, Any], page: Path) -> None:
+def _overview(summary: dict[str, Any], page: Path, whole: bool = False) -> None:
     """Print the summary, and the path of the report on a last line of its own."""
     if "comparison" in summary:
-        from .reports.several_terminal import overview
+        from .reports.several_terminal import overview as overview_of_several
+
+        _stdout().print(overview_of_several(summary))
     else:
         from .reports.terminal import overview
-    _stdout().print(overview(summary))
+
+        _stdout().print(overview(summary, whole))
     sys.stdout.write(f"{page}\n")
 
 

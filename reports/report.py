@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from ..errors import OutputError, RecordError
 from ..scenarios.record import Record, read_record
 from ..scenarios.run_folder import EVENTS, MATRIX, write_atomically
 from .html import render
+from .references import references_of
 from .summary import summarise, to_text
 
 
@@ -29,21 +31,22 @@ def write_report(run_dir: Path) -> Path:
     return report(run_dir)[0]
 
 
-def report(run_dir: Path, out: Path | None = None) -> tuple[Path, dict[str, Any]]:
+def report(run_dir: Path, out: Path | None = None, against: Sequence[Path] = ()) -> tuple[Path, dict[str, Any]]:
     """Write the report of a run and give back its numbers as well.
 
     Args:
         run_dir: The folder of the record.
         out: Where it goes; left out: the same folder.
+        against: Folders of runs that it is held against, for the numbers that need them.
 
     Returns:
         The path of `report.html`, and what stands in `summary.json`.
 
     Raises:
-        RecordError: If the folder holds no record, or a damaged one.
+        RecordError: If a folder holds no record, or a damaged one, or a run cannot serve as a reference.
         OutputError: If it cannot be written.
     """
-    _, summary = summary_of(run_dir)
+    _, summary = summary_of(run_dir, against)
     out = out or run_dir
     page = out / "report.html"
     try:
@@ -55,11 +58,12 @@ def report(run_dir: Path, out: Path | None = None) -> tuple[Path, dict[str, Any]
     return page, summary
 
 
-def summary_of(run_dir: Path) -> tuple[Record, dict[str, Any]]:
+def summary_of(run_dir: Path, against: Sequence[Path] = ()) -> tuple[Record, dict[str, Any]]:
     """Read a run and gather its numbers.
 
     Args:
         run_dir: The folder of the record.
+        against: Folders of runs that it is held against.
 
     Returns:
         The record, and what `summarise` makes of it.
@@ -69,8 +73,9 @@ def summary_of(run_dir: Path) -> tuple[Record, dict[str, Any]]:
     """
     record = read_record(run_dir)
     _check_rows(record)
+    references = references_of(record, against)
     try:
-        return record, summarise(record)
+        return record, summarise(record, references)
     except (KeyError, TypeError, AttributeError) as error:
         raise RecordError(
             f"{run_dir / EVENTS}: an event does not hold what it must hold ({type(error).__name__}: {error}): the file "

@@ -111,6 +111,7 @@ class Story:
         current: The task at hand, or the first of several that are learned together; None before the first.
         covered: The tasks that the last row was the first to test.
         together: Every `LearnedTogether`, in order.
+        during: Every `EvaluatedDuring`, in order.
     """
 
     tasks: dict[int, TaskStory] = field(default_factory=dict)
@@ -120,6 +121,7 @@ class Story:
     current: TaskStory | None = None
     covered: list[TaskStory] = field(default_factory=list)
     together: list[Json] = field(default_factory=list)
+    during: list[Json] = field(default_factory=list)
 
     @classmethod
     def of(cls, events: Iterable[Json]) -> Story:
@@ -147,6 +149,8 @@ class Story:
             self.rows.append(event)
         elif kind == "LearnedTogether":
             self.together.append(event)
+        elif kind == "EvaluatedDuring":
+            self.during.append(event)
         if event.get("task") is None or kind not in _PARTS:
             return
         if kind == "Evaluated":  # of every task since the last row: after a joint phase, or every k tasks, there is one
@@ -177,7 +181,7 @@ class Story:
     def seconds(self) -> float:
         """CPU seconds so far, evaluation included."""
         learning = sum(task.seconds for task in self.tasks.values()) + self._unpaid("seconds")
-        return learning + sum(float(row.get("seconds") or 0.0) for row in self.rows)
+        return learning + sum(float(row.get("seconds") or 0.0) for row in (*self.rows, *self.during))
 
     @property
     def store(self) -> Json | None:

@@ -19,7 +19,9 @@ from ..scenarios.sampling import CONVENTION, over_samples
 from . import units
 from .account import account, curves
 from .lines import together
+from .numbers import numbers
 from .recipe import WORDS, compact, flattened
+from .references import References
 from .story import PARTS, Story
 
 SCHEMA = 1
@@ -28,17 +30,18 @@ _DIFFERENCES = ("forgetting", "backward transfer", "forward transfer (zero-shot)
 _IN_A_WORD = {"learning accuracy": "learned", "forgetting": "forgetting", "backward transfer": "backward"}
 
 
-def summarise(record: Record) -> dict[str, Any]:
+def summarise(record: Record, references: References | None = None) -> dict[str, Any]:
     """Gather what a report says.
 
     Args:
         record: The record of a run, whole or up to where it was cut off.
+        references: Runs on the same stream that it is held against; what needs them is n/a without.
 
     Returns:
         Plain data that `to_text` writes. What is undefined is None, with the reason beside it.
     """
     story = Story.of(record.events)
-    matrix = record.matrix or _NOTHING
+    matrix, held = record.matrix or _NOTHING, references or References()
     concepts, undefined = _concepts(matrix)
     tasks = [account(story, task, concepts) for _, task in sorted(story.tasks.items())]
     values_asked = matrix.values.shape[1] > 0 and not any(matrix.class_sets)
@@ -66,7 +69,8 @@ def summarise(record: Record) -> dict[str, Any]:
             for key, value in flattened(record.manifest)
             if key.partition(".")[0] in ("recipe_sha256", "data_sha256", "versions", "hardware") and value != "none"
         ],
-        "problems": [units.plain(problem) for problem in record.problems],
+        "problems": [units.plain(problem) for problem in (*record.problems, *held.differs)],
+        **numbers(record, story, matrix, held, tasks),
     }
 
 
@@ -223,7 +227,7 @@ def _together(story: Story, event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _totals(story: Story, tasks: list[dict[str, Any]]) -> dict[str, Any]:
-    evaluation = math.fsum(float(row.get("seconds") or 0.0) for row in story.rows)
+    evaluation = math.fsum(float(row.get("seconds") or 0.0) for row in (*story.rows, *story.during))
     task_seconds = math.fsum(task["seconds"] or 0.0 for task in tasks)
     kept = story.store or {}
     shares = [row["anchor_share"] for row in story.rows if row.get("anchor_share")]

@@ -14,17 +14,21 @@ from . import units
 from .short import answered
 
 
-def overview(summary: Mapping[str, Any]) -> RenderableType:
+def overview(summary: Mapping[str, Any], whole: bool = False) -> RenderableType:
     """Draw a summary for a terminal of 80 columns or more.
 
     Args:
         summary: What `summary.summarise` gave.
+        whole: Whether to show every number there is, not the most important ones alone.
 
     Returns:
-        Two tables and what a reader must know.
+        Two tables, a third with every other number where wanted, and what a reader must know.
     """
     run, totals = summary["run"], summary["totals"]
     parts: list[RenderableType] = [_tasks(summary), _numbers(summary)]
+    if whole:
+        parts.append(_measures(summary))
+        parts += [Text(f"Held against {each['id']} ({each['agent']}).", style="dim") for each in summary["references"]]
     kept = f"{units.size(totals['store_bytes'])} kept"
     parts.append(Text(f"{units.flops(totals['flops'])}, {units.seconds(totals['seconds'])} CPU, {kept}", style="dim"))
     if totals["anchor_share"] is not None:
@@ -63,16 +67,37 @@ def _tasks(summary: Mapping[str, Any]) -> Table:
 
 
 def _numbers(summary: Mapping[str, Any]) -> Table:
+    table = _lines("in all")
+    for each in summary["headline"]:
+        _add(table, each)
+    return table
+
+
+def _measures(summary: Mapping[str, Any]) -> Table:
+    table = _lines("further")
+    group = ""
+    for each in summary["measures"]:
+        if each["group"] != group:
+            group = each["group"]
+            table.add_row(Text(group, style="dim italic"))
+        _add(table, each)
+    return table
+
+
+def _lines(heading: str) -> Table:
     table = _table()
-    table.add_column("in all", no_wrap=True)
+    table.add_column(heading, no_wrap=True)
     table.add_column("", justify="right", no_wrap=True, style="bold")
     table.add_column("", no_wrap=True, style="dim")
     table.add_column("", ratio=1, style="dim")
-    for each in summary["headline"]:
-        missing = each["value"] is None
-        said = each["reason"] if missing else each["convention"].rpartition("; ")[2]
-        table.add_row(each["title"], each["text"], "" if missing else each["unit"], Text(units.plain(said)))
     return table
+
+
+def _add(table: Table, each: Mapping[str, Any]) -> None:
+    missing = each["value"] is None
+    sources = [part for part in each["convention"].split("; ") if part[-4:].isdigit()]
+    said = each["reason"] if missing else "; ".join(sources)
+    table.add_row(each["title"], each["text"], "" if missing else each["unit"], Text(units.plain(said)))
 
 
 def _table() -> Table:

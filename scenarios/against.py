@@ -170,7 +170,7 @@ def negative_transfer_per_task(
     """
     convention = (
         "share of tasks whose accuracy in the row after them is below that of an independent expert, with a 95 % "
-        "interval of the difference wholly below 0 (two proportions over the test samples; Agresti & Caffo 2000)"
+        "interval of the difference of two proportions over the test samples wholly below 0; Agresti & Caffo 2000"
     )
 
     def formula(position: int) -> float:

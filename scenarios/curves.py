@@ -42,8 +42,8 @@ def area_under_curve(curve: Curve, until: float | None = None) -> Measure:
         until: Cost up to which the area is taken; left out: up to the last point.
     """
     convention = (
-        "mean held-out performance from the beginning to the end of the budget: area under the learning curve over its "
-        "length (trapezoids; the first value stands before it, the last one after it); Taylor & Stone 2009"
+        "mean performance from the beginning to the end of the budget: area under the learning curve over its length "
+        "(trapezoids, the first value before it, the last one after it); Taylor & Stone 2009"
     )
 
     def formula() -> float:

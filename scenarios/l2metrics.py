@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Literal
 
 from .against import Visit
 from .curves import Curve, area
 from .matrix import AccuracyMatrix
 from .measure import Measure, Missing, PerColumn, Undefined, each_learned, one, value_at
+from .metrics import check_knowable
 
 Form = Literal["contrast", "ratio"]
 
@@ -58,8 +60,10 @@ def block_transfer(
 ) -> Measure:
     """Transfer from the tasks of one learning block to a task that is not among them (New et al. 2022).
 
-    Forward, where j was not trained before; backward, where it was. Of the rows before and after the block the contrast
-    (a − b) / (a + b) or the ratio a / b is taken, a after, b before, and averaged over all pairs of block and task.
+    Forward, where j was not trained before but its classes had been seen under the same ids by the end of the block (as
+    for zero-shot forward transfer: masking unseen classes would decide the number); backward, where it was trained
+    before. The rows before and after the block are compared by the contrast (a − b) / (a + b) or the ratio a / b, a
+    after, b before, averaged over all pairs of block and task.
 
     Args:
         R: The matrix.
@@ -68,7 +72,7 @@ def block_transfer(
         form: "contrast" or "ratio".
     """
     shape = "(after − before) / (after + before)" if form == "contrast" else "after / before"
-    known = "not trained before" if direction == "forward" else "trained before"
+    known = "not trained before whose classes are known" if direction == "forward" else "trained before"
     convention = f"mean over rows and tasks {known} of {shape}, of the row and the one before; New et al. 2022"
 
     def formula() -> float:
@@ -76,7 +80,7 @@ def block_transfer(
         defined = [value for value in found if value is not None]
         if not defined:
             raise Undefined(
-                "no task is there beside the one that was learned" if not found else "no value before is above 0"
+                "no such task is there beside the one that was learned" if not found else "no value before is above 0"
             )
         return math.fsum(defined) / len(defined)
 
@@ -164,7 +168,7 @@ def _pairs(R: AccuracyMatrix, visits: Sequence[Visit], direction: str) -> Iterat
         for j, learned in enumerate(R.learned_at):
             before = learned is not None and learned < row
             if columns and j not in columns and before == (direction == "backward"):
-                try:
+                with suppress(Missing, Undefined):
+                    if not before:
+                        check_knowable(R, j, row + 1)
                     yield value_at(R, row, j), value_at(R, row - 1, j)
-                except Missing:
-                    continue

@@ -57,6 +57,7 @@ def new_manifest(
         "ended": None,
         "status": "running",
         "kept": None,
+        "peak_bytes": None,
         "interruptions": [],
     }
 
@@ -94,7 +95,9 @@ def taken_up(
     }
 
 
-def ended(manifest: Mapping[str, Any], status: str, kept: str, now: datetime | None = None) -> dict[str, Any]:
+def ended(
+    manifest: Mapping[str, Any], status: str, kept: str, now: datetime | None = None, peak_bytes: int | None = None
+) -> dict[str, Any]:
     """Describe the same run when it ends.
 
     Args:
@@ -102,13 +105,17 @@ def ended(manifest: Mapping[str, Any], status: str, kept: str, now: datetime | N
         status: "finished", "interrupted" or "failed".
         kept: What the folder holds now, in words ("4 of 10 tasks; …").
         now: When it ended; left out: now.
+        peak_bytes: Most memory that the process held at once; None where it is not known. Of a run that went on after
+            an interruption the greatest is kept.
 
     Raises:
         ValueError: If the status is none of these.
     """
     if status not in STATUSES[1:]:
         raise ValueError(f"a run ends as {' or '.join(STATUSES[1:])}; found {status!r}")
-    return {**manifest, "status": status, "kept": kept, "ended": _moment(now)}
+    peaks = [peak for peak in (manifest.get("peak_bytes"), peak_bytes) if peak is not None]
+    known = {"peak_bytes": max(peaks, default=None)}
+    return {**manifest, "status": status, "kept": kept, **known, "ended": _moment(now)}
 
 
 def text_hash(text: str) -> str:

@@ -84,6 +84,25 @@ def backward_transfer(R: AccuracyMatrix) -> Measure:
     return backward_transfer_per_column(R).mean()
 
 
+def check_knowable(R: AccuracyMatrix, column: int, row: int) -> None:
+    """Make sure that what is asked of a test set could be known before a row.
+
+    Args:
+        R: The matrix.
+        column: The test set.
+        row: What was learned in the rows before it counts.
+
+    Raises:
+        Undefined: If its labels mean something in its own tasks only, or its classes were not seen by then.
+    """
+    if R.own_labels[column]:
+        raise Undefined("its labels mean something in this task only, so nobody can know them before")
+    shared = [k for k, at in enumerate(R.learned_at) if at is not None and at < row and not R.own_labels[k]]
+    seen = {c for k in shared for c in R.class_sets[k]}
+    if not seen.issuperset(R.class_sets[column]):
+        raise Undefined("classes of it were not seen before it")
+
+
 def forward_transfer_per_column(R: AccuracyMatrix) -> PerColumn:
     """R[d_j − 1, j] − b_j, d_j = learned_at, b = row 0 (Lopez-Paz & Ranzato 2017, arXiv 1706.08840).
 
@@ -101,12 +120,7 @@ def forward_transfer_per_column(R: AccuracyMatrix) -> PerColumn:
         if not earlier:
             one = sum(at is not None for at in R.learned_at) == 1
             raise Undefined("only one task was learned" if one else "nothing was learned before it")
-        if R.own_labels[j]:
-            raise Undefined("its labels mean something in this task only, so nobody can know them before")
-        shared = [k for k, at in enumerate(R.learned_at) if at is not None and at < row and not R.own_labels[k]]
-        seen = {c for k in shared for c in R.class_sets[k]}
-        if not seen.issuperset(R.class_sets[j]):
-            raise Undefined("classes of it were not seen before it")
+        check_knowable(R, j, row)
         return value_at(R, row - 1, j) - value_at(R, 0, j)
 
     return each_learned("forward transfer (zero-shot)", convention, R, formula)

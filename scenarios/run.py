@@ -27,6 +27,7 @@ from .export import Export, commit_row, restored
 from .facts import Facts, facts_of
 from .manifest import ended, new_manifest
 from .measures import Measures
+from .memory import forget_peak, peak_bytes
 from .run_folder import RunFolder, check_writable
 from .run_lock import locked
 from .scenario import Scenario, to_toml
@@ -218,6 +219,7 @@ def session(
         Everything that happens from here on; what happened before is in the record.
     """
     status, kept = "failed", ""
+    forget_peak()
     folder.write_manifest(manifest)
     try:
         with KnowledgeStore.open(folder.path / "store") as store:
@@ -246,7 +248,7 @@ def session(
         status = "interrupted"
         raise
     finally:
-        folder.write_manifest(ended(manifest, status, kept))
+        folder.write_manifest(ended(manifest, status, kept, peak_bytes=peak_bytes()))
 
 
 def _again(out: Path, data_root: Path | None) -> tuple[str, ...]:

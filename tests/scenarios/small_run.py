@@ -74,7 +74,7 @@ def timeless(value: object) -> object:
 
 
 def leavings(out: Path) -> dict[str, object]:
-    """All that a run leaves, without what a clock measured and without the list of its interruptions."""
+    """All that a run leaves, without times, memory, and the list of its interruptions."""
     db = sqlite3.connect(f"file:{out / 'store' / 'catalog.sqlite'}?mode=ro", uri=True)
     found: dict[str, object] = {}
     # Checksums are of rows that say what a clock measured.
@@ -90,7 +90,9 @@ def leavings(out: Path) -> dict[str, object]:
         found[name] = (out / name).read_bytes()
     found["events.jsonl"] = [timeless(json.loads(line)) for line in (out / "events.jsonl").read_text().splitlines()]
     manifest = json.loads((out / "manifest.json").read_text())
-    found["manifest.json"] = {k: v for k, v in manifest.items() if k not in ("started", "ended", "interruptions")}
+    found["manifest.json"] = {
+        k: v for k, v in manifest.items() if k not in ("started", "ended", "peak_bytes", "interruptions")
+    }
     return found
 
 

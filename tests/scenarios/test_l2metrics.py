@@ -57,6 +57,16 @@ def test_transfer_from_a_task_to_itself_does_not_count():
     assert backward.value == pytest.approx((0.70 / 0.80 + 0.55 / 0.60) / 2)
 
 
+def test_forward_transfer_needs_classes_that_were_seen():
+    other = replace(GOLDEN, class_sets=((0, 1), (2, 3), (0, 1)))
+    contrast = (0.05 / 0.65 + 0.25 / 0.95) / 2  # c after task 1 and after task 2
+    assert block_transfer(other, first_visits(other), "forward", "contrast").value == pytest.approx(contrast)
+    own = replace(GOLDEN, own_labels=(True, True, True))
+    assert block_transfer(own, first_visits(own), "forward", "ratio").reason == (
+        "no such task is there beside the one that was learned"
+    )
+
+
 def test_what_divides_by_nothing_is_undefined():
     zero = replace(GOLDEN, values=np.zeros((4, 3)))
     measure = block_transfer(zero, first_visits(zero), "forward", "ratio")

@@ -307,6 +307,9 @@ def report(
         str | None,
         typer.Option(metavar="AGENT", help="Of several runs: the agent that the others are compared with."),
     ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw every figure as PDF, SVG and PNG as well, for a paper.")
+    ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -322,6 +325,10 @@ def report(
         from .reports.report_several import FOLDER, report_several
 
         page, summary = report_several(runs, out or FOLDER, baseline)
+    if figures is not None:
+        from .reports.paper import draw
+
+        draw(summary, figures)
     if as_json:
         _json(summary)
     else:

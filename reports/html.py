@@ -37,7 +37,7 @@ def render(summary: Json) -> str:
         .get_template("report.html.j2")
         .render(
             s=summary,
-            colours=_strategy_colours(summary),
+            colours=strategy_colours(summary),
             small=_SMALL,
             wide=_WIDE,
             curve=_CURVE,
@@ -81,8 +81,15 @@ def _flop_unit(tasks: Sequence[Json]) -> tuple[int, str]:
     return 0, "FLOP"
 
 
-def _strategy_colours(summary: Json) -> dict[str, int]:
-    """Give every strategy a colour, in the order in which they appear."""
+def strategy_colours(summary: Json) -> dict[str, int]:
+    """Give every strategy a colour, in the order in which they appear.
+
+    Args:
+        summary: What `summary.summarise` gave.
+
+    Returns:
+        Name to the number of its colour.
+    """
     names: list[str | None] = []
     for task in summary["tasks"]:
         chosen = task["chosen"] or {}

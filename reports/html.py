@@ -7,8 +7,11 @@ from typing import Any
 
 from . import units
 from .figures import Frame, spread
+from .interim import FRAME as INTERIM
+from .interim import interim
 from .pages import COLOURS, environment
 from .provenance import provenance
+from .reliability import reliability
 from .short import in_short
 from .spending import spending
 from .story import PARTS
@@ -56,6 +59,11 @@ def render(summary: Json) -> str:
             in_short=in_short(summary),
             fall=waterfall(summary),
             spent=spending(summary),
+            reliable=reliability(summary),
+            interim=interim(summary),
+            interim_frame=INTERIM,
+            measures=_grouped(summary.get("measures") or ()),
+            references=summary.get("references") or (),
             fixed=FIXED,
             dense=len(summary["concepts"]) > 24,
             digits=1 if len(summary["concepts"]) <= 12 else 0,
@@ -70,6 +78,14 @@ _PART_NAMES = {
     "learning": "learning",
     "later": "work for later tasks",
 }
+
+
+def _grouped(measures: Sequence[Json]) -> list[tuple[str, list[Json]]]:
+    """Put further numbers with others of their group, in the order in which groups appear."""
+    groups: dict[str, list[Json]] = {}
+    for each in measures:
+        groups.setdefault(each["group"], []).append(each)
+    return list(groups.items())
 
 
 def _flop_unit(tasks: Sequence[Json]) -> tuple[int, str]:

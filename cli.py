@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .agent.events import Event
     from .agent.store import KnowledgeStore
     from .scenarios.scenario import Scenario
+    from .scenarios.trackers import Tracker
 
 OUR_FAULT, INTERRUPTED = 1, 130
 
@@ -82,6 +83,12 @@ Download = Annotated[
     bool, typer.Option("--download", help="Fetch published data sets that are missing into the data root.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else.")]
+Board = Annotated[
+    bool, typer.Option("--tensorboard", help="Write what happens for TensorBoard as well, into the run's folder.")
+]
+Wandb = Annotated[
+    bool, typer.Option("--wandb", help="Send what happens to Weights & Biases as well; its WANDB_… variables hold.")
+]
 Debug = Annotated[bool, typer.Option("--debug", envvar="EVERMAP_DEBUG", help="Show the traceback of every error.")]
 
 
@@ -144,6 +151,8 @@ def run(
     data_root: DataRoot = None,
     download: Download = False,
     plugin: Plugins = None,
+    tensorboard: Board = False,
+    wandb: Wandb = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -168,7 +177,7 @@ def run(
         if error.field not in options:
             raise
         raise error.at(options[error.field]) from None
-    raise typer.Exit(_play(recipe, out, store, prior or (), data_root, plugin or (), as_json))
+    raise typer.Exit(_play(recipe, out, store, prior or (), data_root, plugin or (), as_json, tensorboard, wandb))
 
 
 @app.command(context_settings=_HELP)
@@ -180,6 +189,8 @@ def resume(
     data_root: DataRoot = None,
     download: Download = False,
     plugin: Plugins = None,
+    tensorboard: Board = False,
+    wandb: Wandb = False,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -197,8 +208,9 @@ def resume(
     words = [str(word) for word in manifest.get("command") or ()]
     if data_root is None and "--data-root" in words[:-1]:  # as the run had it
         data_root = Path(words[words.index("--data-root") + 1])
+    tracker = _tracker(record, manifest["id"], tensorboard, wandb)
     events = resume_run(record, force=force, data_root=_data_root(data_root, download), download=download)
-    raise typer.Exit(_watch(record, events, title, as_json))
+    raise typer.Exit(_watch(record, events, title, as_json, tracker))
 
 
 @app.command("list", context_settings=_HELP)
@@ -332,6 +344,9 @@ def report(
             metavar="RUN", help="A run of independent, fixed:scratch or joint on the same stream; repeatable."
         ),
     ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw every figure as PDF, SVG and PNG as well, for a paper.")
+    ] = None,
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -349,6 +364,10 @@ def report(
         if against:
             raise typer.BadParameter("--against is for the report of one run; several are compared with each other.")
         page, summary = report_several(runs, out or FOLDER, baseline)
+    if figures is not None:
+        from .reports.paper import draw
+
+        draw(summary, figures)
     if as_json:
         _json(summary)
     else:
@@ -639,6 +658,8 @@ def _play(
     data_root: Path | None,
     plugins: Sequence[Path],
     as_json: bool,
+    tensorboard: bool = False,
+    wandb: bool = False,
 ) -> int:
     """Run a recipe, show its events, write its report; give back the exit code."""
     _quiet()
@@ -663,18 +684,28 @@ def _play(
         again += ["--plugin", str(file)]
     title = f"{recipe.name}  {selector}  seed {recipe.seed}"
     try:
-        return _watch(
-            out,
-            run_scenario(recipe, out, store=store, priors=priors, data_root=data_root, command=again),
-            title,
-            as_json,
-        )
+        tracker = _tracker(out, out.name, tensorboard, wandb)
+        events = run_scenario(recipe, out, store=store, priors=priors, data_root=data_root, command=again)
+        return _watch(out, events, title, as_json, tracker)
     finally:
         if ours and not (out / "manifest.json").exists():
             shutil.rmtree(out, ignore_errors=True)  # it failed before there was anything to record
 
 
-def _watch(out: Path, events: Generator[Event], title: str, as_json: bool) -> int:
+def _tracker(out: Path, name: str, tensorboard: bool, wandb: bool) -> Tracker | None:
+    """Open the tools that the run is to be told to; None for none."""
+    if not (tensorboard or wandb):
+        return None
+    _quiet()
+    from .scenarios.trackers import Sink, TensorBoard, Tracker, WeightsAndBiases
+
+    sinks: list[Sink] = [TensorBoard(out / "tensorboard")] if tensorboard else []
+    if wandb:
+        sinks.append(WeightsAndBiases(name, {"run": str(out)}))
+    return Tracker(sinks)
+
+
+def _watch(out: Path, events: Generator[Event], title: str, as_json: bool, tracker: Tracker | None = None) -> int:
     """Show what happens in a run, write its report; give back the exit code."""
     _quiet()
     import torch
@@ -688,16 +719,24 @@ def _watch(out: Path, events: Generator[Event], title: str, as_json: bool) -> in
     try:
         with nullcontext() if as_json else display(_stdout(), title) as shown, closing(events):
             for event in events:
+                told = event.to_json()
+                before = read_record(out).events if type(event).__name__ == "Resumed" else ()
+                if tracker is not None:
+                    tracker.recall(before)
+                    tracker.feed(told)
                 if shown is None:
-                    _json(event.to_json(), lines=True)
+                    _json(told, lines=True)
                     continue
-                if type(event).__name__ == "Resumed":
-                    shown.recall(read_record(out).events)
-                shown.feed(event.to_json())
+                shown.recall(before)
+                shown.feed(told)
     except ResumeError:
         raise  # nothing has happened
     except (Exception, KeyboardInterrupt) as error:
         failure = error
+    if tracker is not None:
+        tracker.close()
+        for problem in tracker.problems:
+            _stderr().print(f"evermap: {problem}")
     return _conclude(out, failure, as_json)
 
 

@@ -7,8 +7,11 @@ from typing import Any
 
 from . import units
 from .figures import Frame, spread
+from .interim import FRAME as INTERIM
+from .interim import interim
 from .pages import COLOURS, environment
 from .provenance import provenance
+from .reliability import reliability
 from .short import in_short
 from .spending import spending
 from .story import PARTS
@@ -37,7 +40,7 @@ def render(summary: Json) -> str:
         .get_template("report.html.j2")
         .render(
             s=summary,
-            colours=_strategy_colours(summary),
+            colours=strategy_colours(summary),
             small=_SMALL,
             wide=_WIDE,
             curve=_CURVE,
@@ -56,6 +59,11 @@ def render(summary: Json) -> str:
             in_short=in_short(summary),
             fall=waterfall(summary),
             spent=spending(summary),
+            reliable=reliability(summary),
+            interim=interim(summary),
+            interim_frame=INTERIM,
+            measures=_grouped(summary.get("measures") or ()),
+            references=summary.get("references") or (),
             fixed=FIXED,
             dense=len(summary["concepts"]) > 24,
             digits=1 if len(summary["concepts"]) <= 12 else 0,
@@ -72,6 +80,14 @@ _PART_NAMES = {
 }
 
 
+def _grouped(measures: Sequence[Json]) -> list[tuple[str, list[Json]]]:
+    """Put further numbers with others of their group, in the order in which groups appear."""
+    groups: dict[str, list[Json]] = {}
+    for each in measures:
+        groups.setdefault(each["group"], []).append(each)
+    return list(groups.items())
+
+
 def _flop_unit(tasks: Sequence[Json]) -> tuple[int, str]:
     """Find one unit for a column of FLOPs, so that its numbers can be compared."""
     most = max((task["flops"] or 0.0 for task in tasks), default=0.0)
@@ -81,8 +97,15 @@ def _flop_unit(tasks: Sequence[Json]) -> tuple[int, str]:
     return 0, "FLOP"
 
 
-def _strategy_colours(summary: Json) -> dict[str, int]:
-    """Give every strategy a colour, in the order in which they appear."""
+def strategy_colours(summary: Json) -> dict[str, int]:
+    """Give every strategy a colour, in the order in which they appear.
+
+    Args:
+        summary: What `summary.summarise` gave.
+
+    Returns:
+        Name to the number of its colour.
+    """
     names: list[str | None] = []
     for task in summary["tasks"]:
         chosen = task["chosen"] or {}

@@ -19,7 +19,7 @@ def provenance(summary: Json) -> dict[str, Any]:
 
     Returns:
         Rows ("label", "name", "task" or None for a joint phase, "uses": how many it helped), arcs between them (SVG
-        paths with the helped task) and measures of the drawing.
+        paths with the helped task and both rows) and measures of the drawing.
     """
     phases = {event["tasks"][0]: event for event in summary["together"] if event["strategy"] and event["numbers"]}
     rows: list[dict[str, Any]] = []
@@ -43,7 +43,9 @@ def provenance(summary: Json) -> dict[str, Any]:
     right = min(18.0 + 5.0 * reach, 110.0)
     return {
         "rows": rows,
-        "arcs": [{"d": arc(start, end, ROW, right), "task": task} for start, end, task in links],
+        "arcs": [
+            {"d": arc(start, end, ROW, right), "task": task, "start": start, "end": end} for start, end, task in links
+        ],
         "right": right,
         "width": right + 8.0,
         "row": ROW,

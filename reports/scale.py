@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .units import known
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -84,3 +86,30 @@ def logarithmic(values: Iterable[float]) -> Scale | None:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     marks = tuple(k * 10.0**p for p in powers for k in factors if low <= k * 10.0**p <= high)
     return Scale(low, high, marks, True)
+
+
+def axis_of(values: Iterable[float | None], ends: Iterable[float | None]) -> Scale:
+    """Find the axis of accuracies or R²; an interval of few seeds may end where no accuracy can lie, the axis does not.
+
+    Args:
+        values: Means and seeds; undefined ones are passed over.
+        ends: Ends of intervals.
+
+    Returns:
+        The axis: up to 1, and down to 0, or to the lowest of the values where that is negative, yet not below −1.
+    """
+    defined = list(filter(known, values))
+    low = max(min([0.0, *defined]), -1.0)
+    return linear([min(max(value, low), 1.0) for value in [*defined, *filter(known, ends)]])
+
+
+def digits(axis: Scale) -> int:
+    """Tell how many digits after the point tell the marks of an axis of shares apart.
+
+    Args:
+        axis: Of shares.
+
+    Returns:
+        0 or 1, for percent.
+    """
+    return 1 if len(axis.marks) > 1 and axis.marks[1] - axis.marks[0] < 0.0099 else 0

@@ -7,7 +7,8 @@ from typing import Any
 
 from . import units
 from .pages import COLOURS, environment
-from .several_figures import STRIP, bands, choices, costs, means, paired
+from .several_figures import STRIP, choices, means, paired
+from .several_plots import bands, costs
 
 Json = Mapping[str, Any]
 _CELL = {"flops": units.flops, "bytes": units.size, "seconds": units.seconds}
@@ -31,6 +32,8 @@ def render(told: Json) -> str:
             "paired": paired(scenario, each, compared["margin"]) if each["paired"] else None,
             "bands": bands(scenario),
             "costs": costs(scenario, each),
+            "from_zero": means(scenario, each)["ticks"][0][1] in ("0", "0.0", "0.00"),
+            "beyond": any(_beyond(entry["means"]["accuracy"]) for entry in each["agents"]),
             "choices": choices(scenario),
             "strategies": list(dict.fromkeys(name for agent in scenario["agents"] for name in agent["strategies"])),
             "tables": _tables(compared["measures"], scenario["regression"]),
@@ -58,6 +61,11 @@ def _title(told: Json) -> str:
     names = [each["scenario"] for each in told["scenarios"]]
     shown = ", ".join(map(units.plain, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return shown or "no scenario"
+
+
+def _beyond(mean: Json) -> bool:
+    """Tell whether an interval ends where no accuracy can lie."""
+    return units.known(mean["low"]) and units.known(mean["high"]) and (mean["low"] < 0 or mean["high"] > 1)
 
 
 def _tables(measures: Sequence[Json], regression: bool) -> list[tuple[str, list[Json]]]:

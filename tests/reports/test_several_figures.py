@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evermap.reports.scale import linear, logarithmic
-from evermap.reports.several_figures import apart, bands, choices, means, paired
+from evermap.reports.several_figures import choices, means, paired
+from evermap.reports.several_plots import apart, bands
 
 
 def mean(value, low=None, high=None, n=2):

@@ -90,9 +90,9 @@ def notes(scenario: Json, comparison: Json) -> list[str]:
     titles = {each["key"]: each["title"] for each in comparison["measures"]}
     for agent in scenario["agents"]:
         for failure in agent["failures"]:
-            found.append(units.sentence(f"{agent['agent']} failed with seed {failure['seed']}: {failure['why']}"))
+            found.append(_stopped(f"{agent['agent']} failed with seed {failure['seed']}: {failure['why']}"))
         if agent["unfinished"]:
-            found.append(f"{agent['agent']}: not finished with seeds {units.ranges(agent['unfinished'])}.")
+            found.append(_stopped(f"{agent['agent']}: not finished with seeds {units.ranges(agent['unfinished'])}"))
     by_note: dict[str, list[str]] = {}
     for agent in scenario["agents"]:
         for key, each in agent["means"].items():
@@ -100,12 +100,18 @@ def notes(scenario: Json, comparison: Json) -> list[str]:
                 by_note.setdefault(f"{titles[key]}: {each['note']}", []).append(agent["agent"])
     for note, agents in by_note.items():
         everyone = len(agents) == sum(bool(each["seeds"]) for each in scenario["agents"])
-        found.append(units.sentence(note if everyone else f"{', '.join(agents)}, {note}"))
+        found.append(units.sentence(note) if everyone else _stopped(f"{', '.join(agents)}, {note}"))
     pairs = [pair for pair in scenario["paired"] if pair["note"]]
     for note in dict.fromkeys(pair["note"] for pair in pairs):
         mine = [pair["agent"] for pair in pairs if pair["note"] == note]
-        found.append(units.sentence(f"Paired, {', '.join(mine)}: {note}"))
+        found.append(_stopped(f"Paired, {', '.join(mine)}: {note}"))
     return found
+
+
+def _stopped(text: str) -> str:
+    """End a remark with a full stop; the name of an agent at its beginning stays as it is."""
+    words = units.plain(text)
+    return words if words.endswith((".", "!", "?")) else f"{words}."
 
 
 def _one_seed(agent: Json) -> str | None:

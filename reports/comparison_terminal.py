@@ -29,6 +29,8 @@ def comparison_page(comparison: Json) -> RenderableType:
     parts: list[RenderableType] = []
     for scenario in comparison["scenarios"]:
         parts += _scenario(scenario, comparison)
+    if not parts:
+        parts.append(Text("There is nothing to compare: no run is finished."))
     if len(comparison["scenarios"]) > 1:
         parts += _ranks(comparison["ranks"])
     equal = comparison.get("equal_bytes")

@@ -86,8 +86,8 @@ class Sitting:
             yield from self._check(missing, pool)
             yield from self._run(missing, pool)
             if self._equal_to is not None:
-                self.bounded = self._bounded_cells()
-                yield from self._run((yield from self._missing(self.bounded)), pool)
+                bounded = yield from self._bounded_cells()
+                yield from self._run((yield from self._missing(bounded)), pool)
 
     def comparison(self) -> dict[str, Any]:
         """Compare what is finished by now; paths of runs are relative to the folder.
@@ -189,23 +189,20 @@ class Sitting:
             if message["state"] == "done" and finished(cell):
                 yield self._finished(cell, "done")
             elif message["state"] in ("done", "failed"):
-                why = message.get("why") or "its record cannot be read back"
-                self.failures[cell.folder] = {
-                    "scenario": cell.label,
-                    "agent": cell.name,
-                    "seed": cell.seed,
-                    "why": why,
-                }
-                yield Step(cell, "failed", why=why)
+                yield self._failed(cell, message.get("why") or "its record cannot be read back")
             else:
                 yield Step(cell, message["state"], message.get("task", 0), message.get("tasks", 0))
+
+    def _failed(self, cell: Cell, why: str) -> Step:
+        self.failures[cell.folder] = {"scenario": cell.label, "agent": cell.name, "seed": cell.seed, "why": why}
+        return Step(cell, "failed", why=why)
 
     def _finished(self, cell: Cell, state: str) -> Step:
         found = outcome(read_record(cell.folder))
         self._outcomes[cell.folder] = replace(found, path=str(cell.folder.relative_to(self.out)))
         return Step(cell, state, outcome=found)
 
-    def _bounded_cells(self) -> list[Cell]:
+    def _bounded_cells(self) -> Generator[Step, None, list[Cell]]:
         """Bound every other agent's store to what the competitor keeps, on the same scenario with the same seed."""
         kept = {
             (cell.scenario, cell.seed): self._outcomes[cell.folder].values["bytes_kept"]
@@ -215,9 +212,16 @@ class Sitting:
         found = []
         for cell in self.cells:
             stored = kept.get((cell.scenario, cell.seed))
-            if stored is not None and cell.agent != self._equal_to and has_store(cell.agent):
-                name = BOUNDED.format(cell.agent, self._equal_to)
+            if stored is None or cell.agent == self._equal_to or not has_store(cell.agent):
+                continue
+            name = BOUNDED.format(cell.agent, self._equal_to)
+            try:
                 found.append(bounded_cell(self.grid, cell, int(stored), name, self.out))
+            except UserError as error:  # no store can be so small
+                impossible = replace(cell, name=name, folder=cell.folder.with_name(f"{cell.folder.name}-bounded"))
+                self.bounded.append(impossible)
+                yield self._failed(impossible, str(error))
+        self.bounded += found
         return found
 
     def _common(self) -> dict[str, Any]:

@@ -191,6 +191,76 @@ def resume(
     raise typer.Exit(_watch(record, events, title, as_json))
 
 
+@app.command(context_settings=_HELP)
+def compare(
+    scenarios: Annotated[list[str], typer.Argument(metavar="SCENARIO…", help="Names of scenarios or TOML files.")],
+    agents: Annotated[
+        list[str],
+        typer.Option("--with", metavar="AGENT", help="An agent, as `evermap run` takes it; to be repeated."),
+    ],
+    seeds: Annotated[
+        str, typer.Option(metavar="SEEDS", help="How many (10: seeds 0 to 9), or which (3-7; 0,4,9).")
+    ] = "5",
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each in a process of its own.")] = 1,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="AGENT", help="The others are compared with it.", show_default="the first one")
+    ] = None,
+    equal_bytes_to: Annotated[
+        str | None,
+        typer.Option(metavar="AGENT", help="One more table: every store bounded to the bytes that this agent keeps."),
+    ] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION", help="Exit with 3 if it holds: 'auto.accuracy < fixed:maml.accuracy - 0.01'."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of runs and results.", show_default="runs/compare-<scenarios>"),
+    ] = None,
+    size: Size = Sized.default,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change a field of every recipe; may be repeated."),
+    ] = None,
+    data_root: DataRoot = None,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print every mean as CSV on standard output.")] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print tables for LaTeX (booktabs).")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print tables in Markdown.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Compare agents on scenarios, paired by seed; finished runs are kept, and a second call runs what is missing."""
+    from .errors import UserError
+    from .scenarios.cells import Grid, seeds_of
+    from .scenarios.compare import Sitting
+    from .scenarios.condition import condition
+    from .scenarios.outcomes import quantities
+
+    given = {"json": as_json, "csv": as_csv, "latex": as_latex, "markdown": as_markdown}
+    forms = [form for form, wanted in given.items() if wanted]
+    if len(forms) > 1:
+        raise UserError(f"--{forms[0]} and --{forms[1]}: one at a time is printed; the folder holds all of them.")
+    _load_plugins(plugin)
+    keys = [each.key for each in quantities()]
+    conditions = [condition(text, agents, keys) for text in fail_if or ()]
+    if out is None:
+        out = Path("runs") / ("compare-" + "+".join(Path(each).stem for each in scenarios))[:100]
+    grid = Grid(
+        scenarios=tuple(scenarios),
+        agents=tuple(agents),
+        seeds=seeds_of(seeds),
+        sets=tuple(sets or ()),
+        size=size.value,
+        data_root=_data_root(data_root, False),
+        plugins=tuple(plugin or ()),
+    )
+    sitting = Sitting(grid, out, jobs, baseline, equal_bytes_to)
+    raise typer.Exit(_compare(sitting, conditions, jobs, forms[0] if forms else None))
+
+
 @app.command("list", context_settings=_HELP)
 def list_(
     kind: Annotated[Kind | None, typer.Argument(help="What to list; everything when left out.")] = None,
@@ -310,76 +380,6 @@ def report(
         _json(summary)
     else:
         _overview(summary, page)
-
-
-@app.command(context_settings=_HELP)
-def compare(
-    scenarios: Annotated[list[str], typer.Argument(metavar="SCENARIO…", help="Names of scenarios or TOML files.")],
-    agents: Annotated[
-        list[str],
-        typer.Option("--with", metavar="AGENT", help="An agent, as `evermap run` takes it; to be repeated."),
-    ],
-    seeds: Annotated[
-        str, typer.Option(metavar="SEEDS", help="How many (10: seeds 0 to 9), or which (3-7; 0,4,9).")
-    ] = "5",
-    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each in a process of its own.")] = 1,
-    baseline: Annotated[
-        str | None, typer.Option(metavar="AGENT", help="The others are compared with it.", show_default="the first one")
-    ] = None,
-    equal_bytes_to: Annotated[
-        str | None,
-        typer.Option(metavar="AGENT", help="One more table: every store bounded to the bytes that this agent keeps."),
-    ] = None,
-    fail_if: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CONDITION", help="Exit with 3 if it holds: 'auto.accuracy < fixed:maml.accuracy - 0.01'."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of runs and results.", show_default="runs/compare-<scenarios>"),
-    ] = None,
-    size: Size = Sized.default,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="PATH=VALUE", help="Change a field of every recipe; may be repeated."),
-    ] = None,
-    data_root: DataRoot = None,
-    plugin: Plugins = None,
-    as_json: AsJson = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Print every mean as CSV on standard output.")] = False,
-    as_latex: Annotated[bool, typer.Option("--latex", help="Print tables for LaTeX (booktabs).")] = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print tables in Markdown.")] = False,
-    debug: Debug = False,
-) -> None:
-    """Compare agents on scenarios, paired by seed; finished runs are kept, and a second call runs what is missing."""
-    from .errors import UserError
-    from .scenarios.cells import Grid, seeds_of
-    from .scenarios.compare import Sitting
-    from .scenarios.condition import condition
-    from .scenarios.outcomes import quantities
-
-    given = {"json": as_json, "csv": as_csv, "latex": as_latex, "markdown": as_markdown}
-    forms = [form for form, wanted in given.items() if wanted]
-    if len(forms) > 1:
-        raise UserError(f"--{forms[0]} and --{forms[1]}: one at a time is printed; the folder holds all of them.")
-    _load_plugins(plugin)
-    keys = [each.key for each in quantities()]
-    conditions = [condition(text, agents, keys) for text in fail_if or ()]
-    if out is None:
-        out = Path("runs") / ("compare-" + "+".join(Path(each).stem for each in scenarios))[:100]
-    grid = Grid(
-        scenarios=tuple(scenarios),
-        agents=tuple(agents),
-        seeds=seeds_of(seeds),
-        sets=tuple(sets or ()),
-        size=size.value,
-        data_root=_data_root(data_root, False),
-        plugins=tuple(plugin or ()),
-    )
-    sitting = Sitting(grid, out, jobs, baseline, equal_bytes_to)
-    raise typer.Exit(_compare(sitting, conditions, jobs, forms[0] if forms else None))
 
 
 @app.command(context_settings=_HELP)

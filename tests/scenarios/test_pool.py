@@ -6,6 +6,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from evermap.scenarios.pool import Pool
 
 # Does what its task says, in a line of Python each; it is no evermap, so that it starts at once.
@@ -21,6 +23,13 @@ for line in sys.stdin:
     print(json.dumps({"state": "done", "pid": os.getpid()}), flush=True)
 """
 COMMAND = (sys.executable, "-c", FAKE)
+
+
+@pytest.fixture(autouse=True)
+def _away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers write where the test is."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
 
 
 def done(pool: Pool, *tasks: str) -> list[tuple[int, dict]]:
@@ -39,7 +48,7 @@ def test_one_worker_does_one_task_after_another(tmp_path: Path):
         (1, "done"),
     ]
     assert told[1][1]["pid"] == told[4][1]["pid"] == again[1][1]["pid"]
-    assert not list(tmp_path.iterdir())  # an empty log is no log
+    assert not list(tmp_path.glob("*.log"))  # an empty log is no log
 
 
 def test_several_work_at_a_time_and_not_more(tmp_path: Path):
@@ -59,8 +68,7 @@ def test_a_worker_that_dies_fails_its_task_and_is_replaced(tmp_path: Path):
     assert "last words" in (tmp_path / "worker-1.log").read_text()
 
 
-def test_no_process_is_left_when_the_caller_gives_up(tmp_path: Path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def test_no_process_is_left_when_the_caller_gives_up(tmp_path: Path):
     pids = []
     start = time.monotonic()
     with Pool(2, tmp_path, COMMAND) as pool:

@@ -155,8 +155,8 @@ class Sitting:
         """Find impossible pairs before anything starts."""
         tasks = []
         for scenario in dict.fromkeys(cell.scenario for cell in missing):
-            mine = {cell.agent: cell for cell in missing if cell.scenario == scenario}
-            pairs = [[agent, list(cell.sets)] for agent, cell in mine.items()]
+            mine = {cell.agent: cell for cell in reversed(missing) if cell.scenario == scenario}
+            pairs = [[agent, list(cell.sets)] for agent, cell in reversed(mine.items())]  # the first seed of each
             tasks.append({"do": "check", "scenario": scenario, "agents": pairs, **self._common()})
         wrong: list[str] = []
         for told in pool.do(tasks):

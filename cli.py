@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 
     from .agent.events import Event
     from .agent.store import KnowledgeStore
+    from .scenarios.compare import Sitting
+    from .scenarios.condition import Condition
     from .scenarios.scenario import Scenario
     from .scenarios.trackers import Tracker
 
-OUR_FAULT, INTERRUPTED = 1, 130
+OUR_FAULT, CONDITION_HOLDS, INTERRUPTED = 1, 3, 130
 
 app = typer.Typer(
     name="evermap",
@@ -211,6 +213,76 @@ def resume(
     tracker = _tracker(record, manifest["id"], tensorboard, wandb)
     events = resume_run(record, force=force, data_root=_data_root(data_root, download), download=download)
     raise typer.Exit(_watch(record, events, title, as_json, tracker))
+
+
+@app.command(context_settings=_HELP)
+def compare(
+    scenarios: Annotated[list[str], typer.Argument(metavar="SCENARIO…", help="Names of scenarios or TOML files.")],
+    agents: Annotated[
+        list[str],
+        typer.Option("--with", metavar="AGENT", help="An agent, as `evermap run` takes it; to be repeated."),
+    ],
+    seeds: Annotated[
+        str, typer.Option(metavar="SEEDS", help="How many (10: seeds 0 to 9), or which (3-7; 0,4,9).")
+    ] = "5",
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each in a process of its own.")] = 1,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="AGENT", help="The others are compared with it.", show_default="the first one")
+    ] = None,
+    equal_bytes_to: Annotated[
+        str | None,
+        typer.Option(metavar="AGENT", help="One more table: every store bounded to the bytes that this agent keeps."),
+    ] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION", help="Exit with 3 if it holds: 'auto.accuracy < fixed:maml.accuracy - 0.01'."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of runs and results.", show_default="runs/compare-<scenarios>"),
+    ] = None,
+    size: Size = Sized.default,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="PATH=VALUE", help="Change a field of every recipe; may be repeated."),
+    ] = None,
+    data_root: DataRoot = None,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print every mean as CSV on standard output.")] = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print tables for LaTeX (booktabs).")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print tables in Markdown.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Compare agents on scenarios, paired by seed; finished runs are kept, and a second call runs what is missing."""
+    from .errors import UserError
+    from .scenarios.cells import Grid, seeds_of
+    from .scenarios.compare import Sitting
+    from .scenarios.condition import condition
+    from .scenarios.outcomes import quantities
+
+    given = {"json": as_json, "csv": as_csv, "latex": as_latex, "markdown": as_markdown}
+    forms = [form for form, wanted in given.items() if wanted]
+    if len(forms) > 1:
+        raise UserError(f"--{forms[0]} and --{forms[1]}: one at a time is printed; the folder holds all of them.")
+    _load_plugins(plugin)
+    keys = [each.key for each in quantities()]
+    conditions = [condition(text, agents, keys) for text in fail_if or ()]
+    if out is None:
+        out = Path("runs") / ("compare-" + "+".join(Path(each).stem for each in scenarios))[:100]
+    grid = Grid(
+        scenarios=tuple(scenarios),
+        agents=tuple(agents),
+        seeds=seeds_of(seeds),
+        sets=tuple(sets or ()),
+        size=size.value,
+        data_root=_data_root(data_root, False),
+        plugins=tuple(plugin or ()),
+    )
+    sitting = Sitting(grid, out, jobs, baseline, equal_bytes_to)
+    raise typer.Exit(_compare(sitting, conditions, jobs, forms[0] if forms else None))
 
 
 @app.command("list", context_settings=_HELP)
@@ -692,6 +764,62 @@ def _play(
             shutil.rmtree(out, ignore_errors=True)  # it failed before there was anything to record
 
 
+def _compare(sitting: Sitting, conditions: Sequence[Condition], jobs: int, form: str | None) -> int:
+    """Run what is missing of a comparison, show it, write its results; give back the exit code."""
+    from .reports.comparison import printed, write_comparison
+    from .reports.comparison_live import progress
+    from .reports.comparison_terminal import comparison_page
+    from .reports.report import write_report
+
+    console = _stderr() if form else _stdout()  # standard output holds the form that was asked for, and nothing else
+    keys = [(cell.label, cell.name, cell.seed) for cell in sitting.cells]
+    interrupted = False
+    try:
+        with closing(sitting.work()) as steps, progress(console, keys, jobs) as shown:
+            for step in steps:
+                if step is None:
+                    shown.tick()
+                    continue
+                if step.state == "done":
+                    write_report(step.cell.folder)
+                accuracy = step.outcome.values["accuracy"] if step.outcome else None
+                key = (step.cell.label, step.cell.name, step.cell.seed)
+                shown.feed(key, step.state, step.task, step.tasks, accuracy, step.why)
+    except KeyboardInterrupt:
+        interrupted = True
+    found = sitting.comparison()
+    page = write_comparison(sitting.out, found)
+    if form:
+        sys.stdout.write(printed(found, form))
+    else:
+        _stdout().print(comparison_page(found))
+        sys.stdout.write(f"{page}\n")
+    sys.stdout.flush()
+    return _judge(sitting, found, conditions, interrupted)
+
+
+def _judge(sitting: Sitting, found: dict[str, Any], conditions: Sequence[Condition], interrupted: bool) -> int:
+    """Say what a comparison lacks and which conditions hold; give back the exit code."""
+    cells, failures = found["cells"], list(sitting.failures.values())
+    if interrupted:
+        kept = f"Kept: {cells['finished']} of {cells['wanted']} runs in {sitting.out}"
+        _stderr().print(f"evermap: interrupted. {kept}; the same command goes on from there.")
+        return INTERRUPTED
+    if failures:
+        first = f"{failures[0]['scenario']} with {failures[0]['agent']}, seed {failures[0]['seed']}"
+        some = "1 run" if len(failures) == 1 else f"{len(failures)} runs"
+        _stderr().print(f"evermap: {some} failed. {first}: {failures[0]['why']}")
+        return OUR_FAULT
+    holds = False
+    for scenario in found["scenarios"]:
+        means = {agent["agent"]: agent["means"] for agent in scenario["agents"]}
+        for each in conditions:
+            if each.holds(means, scenario["scenario"]):
+                holds = True
+                _stderr().print(f'evermap: --fail-if "{each.text}" holds on {scenario["scenario"]}.')
+    return CONDITION_HOLDS if holds else 0
+
+
 def _tracker(out: Path, name: str, tensorboard: bool, wandb: bool) -> Tracker | None:
     """Open the tools that the run is to be told to; None for none."""
     if not (tensorboard or wandb):
@@ -836,7 +964,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What the user typed behind "evermap"; None reads `sys.argv`.
 
     Returns:
-        0, 2 for a mistake of the user, 1 for a fault of evermap, 130 after Ctrl+C.
+        0, 2 for a mistake of the user, 1 for a fault of evermap, 3 where `--fail-if` holds, 130 after Ctrl+C.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given or os.environ.get("EVERMAP_DEBUG", "") not in ("", "0")

@@ -1,0 +1,109 @@
+"""From a comparison to one self-contained HTML page: no script, no request, the same bytes from the same numbers."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from . import units
+from .comparison_cells import SHOWN, interval, kind_of, mean, notes, p_value
+from .comparison_figures import differences_figure, pareto_figure, ranks_figure
+from .plots import colour_of
+
+Json = Mapping[str, Any]
+_VERDICTS = {"better": "gain", "worse": "loss"}
+
+
+def render_comparison(comparison: Json) -> str:
+    """Draw the page.
+
+    Args:
+        comparison: What `comparison.json` holds.
+
+    Returns:
+        HTML.
+    """
+    environment = Environment(
+        loader=PackageLoader("evermap.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters.update(
+        change=units.change,
+        interval=interval,
+        mean=mean,
+        p_value=p_value,
+        plain=units.plain,
+        ranges=units.ranges,
+        sentence=units.sentence,
+    )
+    environment.globals.update(count=units.count, colour_of=colour_of)
+    equal = comparison.get("equal_bytes")
+    return environment.get_template("comparison.html.j2").render(
+        c=comparison,
+        shown=[(key, title, unit, kind_of(comparison, key)) for key, title, unit in SHOWN],
+        parts=_parts(comparison, "f"),
+        equal=None if not equal else {**equal, "parts": _parts(equal, "e")},
+        ranked=Markup(ranks_figure(comparison["ranks"], "ranks")),
+        title=_title([units.plain(scenario["scenario"]) for scenario in comparison["scenarios"]]),
+        conventions=_conventions(comparison),
+        command=shlex.join(map(str, comparison.get("command") or ())),
+        verdicts=_VERDICTS,
+        tells=_in_short(comparison),
+    )
+
+
+def _title(names: list[str]) -> str:
+    return ", ".join(names) if 0 < len(names) <= 3 else units.count(len(names), "scenario")
+
+
+def _parts(comparison: Json, prefix: str) -> list[dict[str, Any]]:
+    """Gather what is shown of every scenario."""
+    agents, margin = comparison["agents"], comparison["margin"]
+    return [
+        {
+            "scenario": scenario,
+            "baseline": comparison["baseline"],
+            "numbers": {agent: number for number, agent in enumerate(agents)},
+            # Matplotlib's own markup: text in it is drawn as outlines, and the words for who cannot see are escaped.
+            "differences": Markup(differences_figure(scenario, agents, margin, f"{prefix}{number}d")),
+            "pareto": Markup(pareto_figure(scenario, agents, f"{prefix}{number}p")),
+            "notes": notes(scenario, comparison),
+        }
+        for number, scenario in enumerate(comparison["scenarios"])
+    ]
+
+
+def _conventions(comparison: Json) -> list[tuple[str, str]]:
+    """Define the numbers that are shown."""
+    shown = {key for key, *_ in SHOWN}
+    return [(each["title"], each["convention"]) for each in comparison["measures"] if each["key"] in shown]
+
+
+def _in_short(comparison: Json) -> list[tuple[str, str]]:
+    """Say per scenario who is best, and what can be said of the others against the baseline."""
+    found = []
+    for scenario in comparison["scenarios"]:
+        known = [each for each in scenario["agents"] if each["means"]["accuracy"]["mean"] is not None]
+        if not known:
+            found.append((scenario["scenario"], "No run is finished."))
+            continue
+        best = max(known, key=lambda each: each["means"]["accuracy"]["mean"])
+        regression = scenario["regression"]
+        value = mean(best["means"]["accuracy"], "share", regression)
+        said = f"{best['agent']} has the highest mean, {f'R² {value}' if regression else f'{value} %'}."
+        for verdict in ("better", "worse", "equivalent", "undecided"):
+            mine = [pair["agent"] for pair in scenario["paired"] if pair["verdict"] == verdict]
+            if mine:
+                word = "equivalent to" if verdict == "equivalent" else f"{verdict} against"
+                word = f"{verdict} than" if verdict in ("better", "worse") else word
+                said += f" {word[0].upper()}{word[1:]} {comparison['baseline']}: {', '.join(mine)}."
+        found.append((scenario["scenario"], said))
+    return found

@@ -1,0 +1,238 @@
+"""A comparison carried out: missing cells are run in worker processes, and what is finished is kept and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import OutputError, ResumeError, UserError
+from .cells import FOLDER, Cell, Grid, bounded_cell, cells_of, finished, named
+from .comparison import compare
+from .manifest import versions
+from .outcomes import Outcome, outcome
+from .pool import Pool
+from .record import read_record
+from .run_lock import locked
+from .scenario import BudgetSpec
+
+BOUNDED = "{} within the bytes of {}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What has happened to a cell.
+
+    Attributes:
+        cell: The cell.
+        state: "kept" (finished by an earlier call), "started", "at work" (a task has begun), "done" or "failed".
+        task: The task that has begun, from 0.
+        tasks: How many tasks the stream has; 0 where that is not known yet.
+        why: Why it failed.
+        outcome: What it came to, where it is kept or done.
+    """
+
+    cell: Cell
+    state: str
+    task: int = 0
+    tasks: int = 0
+    why: str = ""
+    outcome: Outcome | None = None
+
+
+class Sitting:
+    """One call that compares: what is finished before it is kept, and what it finishes is kept for the next one."""
+
+    def __init__(self, grid: Grid, out: Path, jobs: int, baseline: str | None = None, equal_to: str | None = None):
+        """Plan the comparison; nothing is run or written yet.
+
+        Args:
+            grid: What is compared.
+            out: Its folder.
+            jobs: How many runs at a time.
+            baseline: The agent that the others are compared with; left out: the first one.
+            equal_to: The agent whose bytes the others' stores are bounded to in a further table; None for none.
+
+        Raises:
+            UserError: If the grid, the baseline or the bound makes no sense.
+        """
+        for option, agent in (("--baseline", baseline), ("--equal-bytes-to", equal_to)):
+            if agent is not None and agent not in grid.agents:
+                raise UserError(f"{option} {agent}: is none of the agents; they are {', '.join(grid.agents)}.")
+        if equal_to is not None and "bytes" not in BudgetSpec.model_fields:
+            raise UserError("--equal-bytes-to: this evermap cannot bound a store: recipes have no field budget.bytes.")
+        self.grid, self.out = grid, out
+        self.cells = cells_of(grid, out)
+        self.bounded: list[Cell] = []
+        self._jobs, self._baseline, self._equal_to = jobs, baseline, equal_to
+        self._outcomes: dict[Path, Outcome] = {}
+        self.failures: dict[Path, dict[str, Any]] = {}
+
+    def work(self) -> Generator[Step | None]:
+        """Check every pair of scenario and agent, then run the cells that are missing.
+
+        Yields:
+            What happens; None where nothing has happened for a moment.
+
+        Raises:
+            UserError: If a pair is impossible, before anything has started; or the folder cannot be used.
+        """
+        with ExitStack() as stack:
+            self._occupy(stack)
+            pool = stack.enter_context(Pool(self._jobs, self.out))
+            missing = yield from self._missing(self.cells)
+            yield from self._check(missing, pool)
+            yield from self._run(missing, pool)
+            if self._equal_to is not None:
+                bounded = yield from self._bounded_cells()
+                yield from self._run((yield from self._missing(bounded)), pool)
+
+    def comparison(self) -> dict[str, Any]:
+        """Compare what is finished by now; paths of runs are relative to the folder.
+
+        Returns:
+            What `comparison.compare` gives, with how many cells there are and how many of them are finished; where
+            stores were bounded, that table under "equal_bytes".
+        """
+        done = [(cell, self._outcomes[cell.folder]) for cell in self.cells if cell.folder in self._outcomes]
+        failed = [self.failures[cell.folder] for cell in self.cells if cell.folder in self.failures]
+        found = compare([named(*each) for each in done], self._baseline, failed, self.grid.agents)
+        found["cells"] = {"wanted": len(self.cells), "finished": len(done), "failed": len(failed)}
+        found["command"] = self.command()
+        found["evermap"] = versions()["evermap"]
+        found["equal_bytes"] = None
+        if self._equal_to is not None:
+            runs = [named(*each) for each in done if each[0].agent == self._equal_to]
+            runs += [named(cell, self._outcomes[cell.folder]) for cell in self.bounded if cell.folder in self._outcomes]
+            failed = [self.failures[cell.folder] for cell in self.bounded if cell.folder in self.failures]
+            found["equal_bytes"] = {"to": self._equal_to, **compare(runs, self._equal_to, failed, [self._equal_to])}
+        return found
+
+    def command(self) -> list[str]:
+        """Write the command line that compares again."""
+        grid, words = self.grid, ["evermap", "compare", *self.grid.scenarios]
+        for option, values in (("--with", grid.agents), ("--set", grid.sets), ("--plugin", grid.plugins)):
+            for value in values:
+                words += [option, str(value)]
+        words += ["--seeds", ",".join(map(str, grid.seeds)), "--size", grid.size, "--out", str(self.out)]
+        root = None if grid.data_root is None else str(grid.data_root)
+        for name, given in (("baseline", self._baseline), ("equal-bytes-to", self._equal_to), ("data-root", root)):
+            words += [] if given is None else [f"--{name}", given]
+        return words
+
+    def _occupy(self, stack: ExitStack) -> None:
+        """Make the folder, see that it is one of comparisons, and keep other processes out."""
+        out = self.out
+        try:
+            if out.exists() and not out.is_dir():
+                raise OutputError(f"--out {out}: this is a file; give a folder.")
+            if out.is_dir() and any(out.iterdir()) and not (out / FOLDER).is_dir():
+                raise OutputError(
+                    f"--out {out}: holds something else than a comparison; give a new folder, or one that an earlier "
+                    "comparison left."
+                )
+            (out / FOLDER).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"--out {out}: cannot be written ({error.strerror}).") from error
+        try:
+            stack.enter_context(locked(out))
+        except ResumeError:
+            raise OutputError(f"--out {out}: another process is comparing there; wait until it ends.") from None
+
+    def _missing(self, cells: Sequence[Cell]) -> Generator[Step, None, list[Cell]]:
+        """Take what earlier calls have finished; give back the rest."""
+        missing = []
+        for cell in cells:
+            if finished(cell):
+                yield self._finished(cell, "kept")
+            else:
+                missing.append(cell)
+        return missing
+
+    def _check(self, missing: Sequence[Cell], pool: Pool) -> Generator[None]:
+        """Find impossible pairs before anything starts."""
+        tasks = []
+        for scenario in dict.fromkeys(cell.scenario for cell in missing):
+            mine = {cell.agent: cell for cell in reversed(missing) if cell.scenario == scenario}
+            pairs = [[agent, list(cell.sets)] for agent, cell in reversed(mine.items())]  # the first seed of each
+            tasks.append({"do": "check", "scenario": scenario, "agents": pairs, **self._common()})
+        wrong: list[str] = []
+        for told in pool.do(tasks):
+            if told is None:
+                yield None
+            elif told[1]["state"] == "failed":
+                raise UserError(f"{tasks[told[0]]['scenario']}: cannot be checked: {told[1]['why']}")
+            elif told[1]["state"] == "done":
+                wrong += [f"{tasks[told[0]]['scenario']} with {agent}: {why}" for agent, why in told[1]["wrong"]]
+        if wrong:
+            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
+            raise UserError(f"Nothing was started: {wrong[0]}{more}")
+
+    def _run(self, cells: Sequence[Cell], pool: Pool) -> Generator[Step | None]:
+        tasks = [
+            {
+                "do": "run",
+                "scenario": cell.scenario,
+                "sets": list(cell.sets),
+                "folder": str(cell.folder.absolute()),
+                **self._common(),
+            }
+            for cell in cells
+        ]
+        for told in pool.do(tasks):
+            if told is None:
+                yield None
+                continue
+            cell, message = cells[told[0]], told[1]
+            if message["state"] == "done" and finished(cell):
+                yield self._finished(cell, "done")
+            elif message["state"] in ("done", "failed"):
+                yield self._failed(cell, message.get("why") or "its record cannot be read back")
+            else:
+                yield Step(cell, message["state"], message.get("task", 0), message.get("tasks", 0))
+
+    def _failed(self, cell: Cell, why: str) -> Step:
+        self.failures[cell.folder] = {"scenario": cell.label, "agent": cell.name, "seed": cell.seed, "why": why}
+        return Step(cell, "failed", why=why)
+
+    def _finished(self, cell: Cell, state: str) -> Step:
+        found = outcome(read_record(cell.folder))
+        self._outcomes[cell.folder] = replace(found, path=str(cell.folder.relative_to(self.out)))
+        return Step(cell, state, outcome=found)
+
+    def _bounded_cells(self) -> Generator[Step, None, list[Cell]]:
+        """Bound every other agent's store to what the competitor keeps, on the same scenario with the same seed."""
+        kept = {
+            (cell.scenario, cell.seed): self._outcomes[cell.folder].values["bytes_kept"]
+            for cell in self.cells
+            if cell.agent == self._equal_to and cell.folder in self._outcomes
+        }
+        found = []
+        for cell in self.cells:
+            stored = kept.get((cell.scenario, cell.seed))
+            if stored is None or cell.agent == self._equal_to or not has_store(cell.agent):
+                continue
+            name = BOUNDED.format(cell.agent, self._equal_to)
+            try:
+                found.append(bounded_cell(self.grid, cell, int(stored), name, self.out))
+            except UserError as error:  # no store can be so small
+                impossible = replace(cell, name=name, folder=cell.folder.with_name(f"{cell.folder.name}-bounded"))
+                self.bounded.append(impossible)
+                yield self._failed(impossible, str(error))
+        self.bounded += found
+        return found
+
+    def _common(self) -> dict[str, Any]:
+        root = self.grid.data_root
+        return {
+            "size": self.grid.size,
+            "data_root": None if root is None else str(root),
+            "plugins": [str(file.absolute()) for file in self.grid.plugins],
+        }
+
+
+def has_store(agent: str) -> bool:
+    """Tell whether an agent keeps what it learns in a knowledge store, which can be bounded."""
+    return agent.partition(":")[0] not in ("avalanche", "independent", "joint")

@@ -23,13 +23,14 @@ from ..streams.setting import Setting
 
 TABLE = Path(__file__).with_name("baselines.toml")
 PREFIX = "avalanche"
+INDEPENDENT, JOINT = "independent", "joint"
 # Not Avalanche's: what bounds every comparison, with the settings that each supports.
 BOUNDS: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "independent": (
+    INDEPENDENT: (
         "A fresh model for every task, asked with the task known in every setting: what a task gives by itself.",
         ("task-incremental", "domain-incremental", "class-incremental"),
     ),
-    "joint": (
+    JOINT: (
         "A fresh model after every task, trained on all tasks so far together with the budgets of all: what could be "
         "had if nothing had to be kept in mind.",
         tuple(setting.value for setting in Setting),

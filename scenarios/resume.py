@@ -11,6 +11,7 @@ from ..agent.events import Event
 from ..agent.store import KnowledgeStore
 from ..errors import RecordError, ResumeError
 from ..streams.stream import build_stream
+from .competitor import INDEPENDENT, is_competitor
 from .facts import Facts, cautions, differences, facts_of, from_manifest, missing_plugins
 from .manifest import taken_up
 from .record import read_manifest
@@ -45,6 +46,9 @@ def resume(
     """
     if read_manifest(out)["status"] == "finished":
         return
+    competitor = str(read_manifest(out)["agent"])
+    if is_competitor(competitor) and competitor != INDEPENDENT:
+        raise ResumeError(f"{out} is a run of {competitor}, whose state is not kept; it has to be run again.")
     with locked(out):
         manifest = read_manifest(out)
         former = _facts(out, manifest)

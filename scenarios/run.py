@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -21,16 +22,20 @@ from ..registry import load
 from ..streams.setting import Setting
 from ..streams.stream import Stream, build_stream
 from ..streams.task import Task
+from .baseline_run import contest
 from .begin import begin_on
+from .competitor import INDEPENDENT, is_competitor, parse
+from .contender import contender
 from .experience import carry
 from .export import Export, commit_row, restored
 from .facts import Facts, facts_of
+from .independent import Independent, Told
 from .manifest import ended, new_manifest
 from .measures import Measures
 from .memory import forget_peak, peak_bytes
 from .run_folder import RunFolder, check_writable
 from .run_lock import locked
-from .scenario import Scenario, to_toml
+from .scenario import Scenario, check_competitor, to_toml
 from .settle import settled
 
 Parts = tuple[Mapping[str, Strategy], Selector, AgentSettings]
@@ -100,6 +105,7 @@ def parts_of(scenario: Scenario) -> Parts:
     """
     torch.set_num_threads(1)
     spec, budget = scenario.agent, scenario.budget
+    competes = is_competitor(spec.selector)
     configure(load("encoder", spec.encoder).Settings, spec.encoder_settings, "agent.encoder_settings")
     strategies = make_strategies(scenario.strategies)
     settings = AgentSettings(
@@ -113,7 +119,9 @@ def parts_of(scenario: Scenario) -> Parts:
         seed=scenario.seed,
         device=_device(scenario.device),
     )
-    return strategies, make_selector(spec.selector, strategies), settings
+    if competes:  # nothing is asked of it without the task; what competes brings its own answers
+        settings = replace(settings, gate=False, anchor="none")
+    return strategies, make_selector("fixed:scratch" if competes else spec.selector, strategies), settings
 
 
 def check_agent(scenario: Scenario, shape: tuple[int, ...]) -> Parts:
@@ -172,6 +180,7 @@ def run(
     check_writable(out)
     stream = build_stream(scenario.stream, scenario.seed, data_root)
     parts = strategies, _, settings = check_agent(scenario, stream.input_shape)
+    check_competitor(scenario, stream.plans(), "--agent")
     recipe = to_toml(settled(scenario, strategies, settings, stream.input_shape))
     folder = RunFolder(out)
     manifest = new_manifest(
@@ -183,6 +192,16 @@ def run(
         data_hash=stream.data_hash,
         command=command or _again(out, data_root),
     )
+    if is_competitor(scenario.agent.selector) and parse(scenario.agent.selector).name != INDEPENDENT:
+        for option, given in (("--store", store), ("--prior", priors[0] if priors else None)):
+            if given is not None:
+                raise UserError(
+                    f"{option} {given}: {scenario.agent.selector} begins with nothing; leave the option out."
+                )
+        with locked(out):
+            folder.write_scenario(recipe)
+            yield from _contest(scenario, parts, stream, folder, manifest)
+        return
     with locked(out):
         facts = facts_of(recipe, stream, parts[2].device, parts[0])
         if store is not None:
@@ -230,6 +249,9 @@ def session(
             if resumed is not None:
                 store.collect_garbage()  # what a killed process wrote and did not commit
             agent, measures = LifelongAgent(store, *parts), restored(scenario, stream, store)
+            if scenario.agent.selector == INDEPENDENT:  # a reference: it is told what it is asked about
+                agent = Independent(store, *parts, stream)
+                measures = restored(scenario, cast(Stream, Told(stream)), store)
             export = Export(folder, store, measures)
             try:
                 export()
@@ -249,6 +271,17 @@ def session(
         raise
     finally:
         folder.write_manifest(ended(manifest, status, kept, peak_bytes=peak_bytes()))
+
+
+def _contest(
+    scenario: Scenario, parts: Parts, stream: Stream, folder: RunFolder, manifest: Mapping[str, Any]
+) -> Generator[Event]:
+    """Send a competitor through the stream in the agent's place."""
+    competitor = parse(scenario.agent.selector)
+    with KnowledgeStore.in_memory() as store:
+        agent = LifelongAgent(store, *parts)
+        made = contender(competitor, stream, parts[2], parts[0]["scratch"].settings)
+        yield from contest(scenario, agent, stream, made, folder, manifest)
 
 
 def _again(out: Path, data_root: Path | None) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from ..scenarios.record import Record
 from ..scenarios.run_folder import plain
 from . import units
 from .account import account, curves
+from .bounded import bounded
 from .lines import together
 from .recipe import WORDS, compact, flattened
 from .story import PARTS, Story
@@ -54,6 +55,7 @@ def summarise(record: Record) -> dict[str, Any]:
         "together": [_together(story, event) for event in story.together],
         "choices": dict(sorted(Counter(task["strategy"] for task in tasks if task["strategy"]).items())),
         "totals": _totals(story, tasks),
+        "bounded": bounded(story),
         "recipe": record.scenario,
         "recipe_lines": compact({key: value for key, value in record.scenario.items() if key not in WORDS}),
         "made_with": [

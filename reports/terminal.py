@@ -27,6 +27,8 @@ def overview(summary: Mapping[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [_tasks(summary), _numbers(summary)]
     kept = f"{units.size(totals['store_bytes'])} kept"
     parts.append(Text(f"{units.flops(totals['flops'])}, {units.seconds(totals['seconds'])} CPU, {kept}", style="dim"))
+    if summary["bounded"] is not None:
+        parts.append(Text(summary["bounded"]["said"], style="yellow"))
     if totals["anchor_share"] is not None:
         parts.append(Text(answered(totals["anchor_share"]), style="yellow"))
     joint = [task for task in summary["tasks"] if (task["parts"] or {}).get("together")]

@@ -61,6 +61,7 @@ def lifelong(agent: LifelongAgent, stream: Stream, measures: Measures) -> Genera
             choice = yield from agent.select(task, profile)  # which strategy, from which source, and why
             outcome = yield from agent.learn(task, choice)  # within the budget
             yield agent.remember(task, outcome)  # one transaction in the store
+            yield from agent.made_room  # what was merged or evicted in it, where the recipe bounds the store
         yield from measures.after(phase[-1], agent)  # Avalanche, over the whole test stream
 
 
@@ -105,6 +106,8 @@ def parts_of(scenario: Scenario) -> Parts:
         flops=budget.flops,
         probe_share=budget.probe,
         consolidate_share=budget.consolidate,
+        store_bytes=budget.bytes,
+        store_encoders=budget.encoders,
         seed=scenario.seed,
         device=_device(scenario.device),
     )

@@ -15,10 +15,11 @@ from ..streams.seeds import generator
 from ..streams.task import Task
 from .agent_settings import AgentSettings
 from .answer import Answer
+from .bound import Bound
 from .budget import Ledger
 from .delta import stored_form
 from .entries import TaskRecord
-from .events import Chosen, Considered, Event, Paused, Profiled, Remembered
+from .events import Bounded, Chosen, Considered, Event, Paused, Profiled, Remembered
 from .interim import Interim, spoken
 from .joint import keep, kept
 from .layout import Layout
@@ -42,6 +43,9 @@ class LifelongAgent:
 
     Per task `profile`, `select`, `learn` and `remember` are called in this order; `answer` may be called at any time
     and changes nothing.
+
+    Attributes:
+        made_room: What the last task took for the store to stay within its bytes; empty where these are not bounded.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class LifelongAgent:
         self._bench: Workbench | None = None
         self._learning: Learning | None = None
         self._journal: list[Event] = []
+        self.made_room: tuple[Bounded, ...] = ()
         self.layout.joint.update(kept(store, settings.device))
         learned = store.state("selector")
         if learned is not None:
@@ -273,19 +278,23 @@ class LifelongAgent:
             beside += self.library.store_metas(t, task.index, bench.task.input_shape, outcome.metas)
             self.library.remember(t, task, bench, record, learned.accuracy)
             keep(t, self.layout.joint, task.index)
-            entry = self.store.encoder(encoder)
+            bound = Bound(self.store, self.library, self.settings, t, bench, stem)
+            room = bound.keep(record, outcome, beside[: len(outcome.extras)])
+            record = self.store.task(task.index)
+            entry = self.store.encoder(str(record.encoder))
             remembered = self.note(
                 Remembered(
                     task=task.index,
                     model=record.model,
-                    encoder=encoder,
+                    encoder=entry.id,
                     parent=entry.parent,
                     new_bytes=self.store.bytes_kept() - before,
                     store_bytes=self.store.bytes_kept(),
                     encoders=self.store.encoder_count(),
-                    kept=tuple(beside),
+                    kept=tuple(each for each in beside if self.store.has_entry(each)),
                 )
             )
+            self.made_room = () if room is None else (self.note(room),)
             for event in self._journal:
                 t.add_event(task.index, event.to_json())
             t.set_state("selector", self.selector.state())

@@ -29,6 +29,8 @@ class AgentSettings:
         probe_share: Share of the budget that may go into probing.
         consolidate_share: Share of the budget that may go into work for later tasks.
         episode_memory: Tasks whose samples are kept for it, the newest; 0 for none.
+        store_bytes: Most bytes that the store may hold after a task; None for any number.
+        store_encoders: The same as a multiple of an encoder's size; the smaller of the two holds.
         score_every: Units between two scores.
         patience: Scores without a better one after which an arm stops.
         pause_every: Units after which learning pauses for whoever measures; 0 for never. Changes nothing else.
@@ -50,6 +52,8 @@ class AgentSettings:
     probe_share: float = 0.1
     consolidate_share: float = 0.0
     episode_memory: int = 0
+    store_bytes: int | None = None
+    store_encoders: int | None = None
     score_every: int = 20
     patience: int = 10
     pause_every: int = 0

@@ -140,6 +140,31 @@ def patched(weights: Mapping[str, Tensor], difference: Mapping[str, Tensor]) -> 
     return made
 
 
+def truncated(weights: Mapping[str, Tensor], parent: Mapping[str, Tensor], rank: int) -> dict[str, Tensor]:
+    """Write down what weights differ in from those they were made from, matrices by their leading singular vectors.
+
+    Args:
+        weights: All weights, by name.
+        parent: Those of the version that they were made from: the same names and shapes.
+        rank: Most columns that are kept of every matrix or kernel, seen as `(rows, columns)`.
+
+    Returns:
+        A "low-rank" delta for `patched`: the nearest one of that rank in the Frobenius norm (Eckart & Young 1936); what
+        is no matrix is kept whole where it changed.
+    """
+    made: dict[str, Tensor] = {}
+    for name, old in parent.items():
+        change = weights[name] - old
+        if not bool(change.any()):
+            continue
+        if old.dim() < 2 or not old.is_floating_point():
+            made[name] = weights[name].clone()
+            continue
+        u, s, v = torch.linalg.svd(change.flatten(1), full_matrices=False)
+        made[name + _UP], made[name + _DOWN] = (u[:, :rank] * s[:rank]).contiguous(), v[:rank].contiguous()
+    return made
+
+
 def stored_form(encoder: Encoder, on_parent: bool) -> tuple[str, dict[str, Tensor]]:
     """Tell how an encoder is stored.
 

@@ -365,6 +365,52 @@ class Remembered(Event):
 
 
 @dataclass(frozen=True)
+class BoundStep:
+    """One thing that was done so that the store stays within its bytes.
+
+    Attributes:
+        entry: What it was done to; it is gone, but for what was kept apart.
+        how: "left out" (not added), "delta" (added as a low-rank difference), "merged", "evicted", or "kept apart":
+            merging it was tried, and nothing changed.
+        into: What took its place; None where nothing had to, or closed-form heads on the input did.
+        tasks: Positions of the tasks that answer otherwise than before.
+        freed: Bytes that were freed or not taken.
+        cost: Accuracy (R²) that it costs these tasks, their mean, estimated on held-out samples when the task was
+            learned, for merging on inputs drawn from its statistics; below 0 for a gain, None where nobody knows.
+        why: More in words; empty for nothing.
+    """
+
+    entry: str
+    how: str
+    into: str | None
+    tasks: tuple[int, ...]
+    freed: int
+    cost: float | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Bounded(Event):
+    """The store was kept within the bytes that the recipe grants.
+
+    Attributes:
+        task: Position of the task that was remembered.
+        limit: Bytes that the store may hold.
+        bytes: Bytes that it holds.
+        steps: What was done for it, in order; nothing where there was room.
+        flops: What it cost, out of the share for work after a task; not part of the task's `total_flops`.
+        seconds: CPU seconds it took.
+    """
+
+    task: int
+    limit: int
+    bytes: int
+    steps: tuple[BoundStep, ...]
+    flops: float
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Evaluated(Event):
     """One row of the accuracy matrix.
 

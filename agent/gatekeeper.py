@@ -87,6 +87,10 @@ class Gatekeeper:
         same = len({frozenset(each.record.classes) for each in known}) == 1
         return reduce(Tally.plus, (each.tally for each in known), Tally()).opens(same)
 
+    def forget(self) -> None:
+        """Read everything anew when it is asked for: tasks answer with other models."""
+        self._known.clear()
+
     def remember(self, t: Transaction, task: Task, view: Task, record: TaskRecord, accuracy: float | None) -> None:
         """Take a task into the anchor's statistics and, where there is a gate, its signature; put both into the store.
 

@@ -90,7 +90,7 @@ class Learning:
             compared = JudgedArm(option.strategy, option.source, measured.nats, measured.error, flops=arm.flops)
             verdict, beaten = _verdict(option, ours, guard[0], theirs, measured, plan, task.kind)
             if beaten:
-                extras.append(Extra(_kept(arm), option, arm.flops))
+                extras.append(_extra(option, arm))
                 option, arm = guard
             elif arm.best_score is not None and guard[1].best_score is not None:
                 gain = arm.best_score.accuracy - guard[1].best_score.accuracy
@@ -99,7 +99,7 @@ class Learning:
         if plan.background not in (None, option, first) and bench.ledger.spent < limit:
             trained = yield from self._work([plan.background], limit, warnings)
             if trained is not None:
-                extras.append(Extra(_kept(trained[1]), trained[0], trained[1].flops))
+                extras.append(_extra(*trained))
         model, helper = self._finished(option, arm, limit, warnings)
         metas = self._consolidate(warnings)
         ledger, kept = bench.ledger, arm.best_score
@@ -229,6 +229,11 @@ def _kept(arm: Arm) -> Model:
     if arm.best is None:
         raise RuntimeError(f"the arm of {arm.strategy.name} has not yielded a model")
     return arm.best
+
+
+def _extra(option: Option, arm: Arm) -> Extra:
+    """What an arm that does not answer leaves."""
+    return Extra(_kept(arm), option, arm.flops, arm.best_score.accuracy if arm.best_score else None)
 
 
 def _promised(option: Option, bench: Workbench) -> float | None:

@@ -121,7 +121,7 @@ class Library:
         if shape not in self._stems:
             entry = self._memory.stem(shape)
             if entry is not None:
-                self._stems[shape] = entry.id, self._encoder(entry.id).eval().requires_grad_(False)
+                self._stems[shape] = entry.id, self.encoder(entry.id).eval().requires_grad_(False)
         return self._stems.get(shape)
 
     def _new_stem(self, task: Task) -> Encoder:
@@ -187,28 +187,41 @@ class Library:
         if self._settings.sharing == "in-place":
             users = [other.id for other in self._memory.lineage(entry)]
         records = self._memory.tasks_on(users)
-        return Source(entry.id, True, None, records, partial(self._encoder, entry.id), self._model, entry.strategy)
+        return Source(entry.id, True, None, records, partial(self.encoder, entry.id), self.model, entry.strategy)
 
     def _fixed_source(self, source: str, name: str, task: Task) -> Source:
         """A fixed representation, with the tasks whose closed-form heads stand on it."""
         shape = task.input_shape
         same = [entry.id for entry in self._memory.called(name, shape)]
         records = self._memory.recall(self._memory.tasks_on(same), lambda record: record.index, task, HEADS)
-        return Source(source, False, None, tuple(records), partial(self._fixed, name, shape), self._model)
+        return Source(source, False, None, tuple(records), partial(self._fixed, name, shape), self.model)
 
     def _fixed(self, name: str, shape: Shape) -> Encoder:
         settings: Mapping[str, Any] = {} if name == "raw" else {"features": RANDOM_FEATURES}
         seed = derive(self._settings.seed, "fixed representation", name)
         return build_encoder(name, shape, settings, seed).to(self._settings.device)
 
-    def _encoder(self, entry: str) -> Encoder:
+    def encoder(self, entry: str) -> Encoder:
+        """Return a fresh copy of a stored encoder.
+
+        Args:
+            entry: Its id.
+        """
         spec = {key: value for key, value in self._store.encoder(entry).spec.items() if key != "stem"}
         return restore_encoder(spec, whole_weights(self._store, entry)).to(self._settings.device)
 
-    def _model(self, record: TaskRecord) -> Model:
+    def model(self, record: TaskRecord) -> Model:
+        """Return a fresh copy of the model that answers for a task.
+
+        Args:
+            record: The task's record.
+
+        Raises:
+            LookupError: If the task has no model of its own.
+        """
         encoder, head = self._parts(record)
         restored = restore_head(self._store.head(head).kind, self._store.weights(head))
-        return Model(self._encoder(encoder), restored.to(self._settings.device))
+        return Model(self.encoder(encoder), restored.to(self._settings.device))
 
     def _parts(self, record: TaskRecord) -> tuple[str, str]:
         """Ids of the encoder and the head that answer for a task now."""
@@ -217,6 +230,13 @@ class Library:
         if self._settings.sharing == "versions":
             return record.encoder, record.head
         return self._store.newest(self._store.encoder(record.encoder).lineage).id, record.head
+
+    def forget(self) -> None:
+        """Read everything anew: entries have left the store, or tasks answer with others."""
+        self._ready.clear()
+        self._records.clear()
+        self._memory = Memory(self._store)
+        self.gatekeeper.forget()
 
     # What strategies keep for later tasks
 
@@ -332,7 +352,7 @@ class Library:
         key = self._parts(record)
         model = self._ready.pop(key, None)
         if model is None:
-            model = self._model(record).eval().requires_grad_(False)
+            model = self.model(record).eval().requires_grad_(False)
         self._ready[key] = model
         while len(self._ready) > READY:
             self._ready.popitem(last=False)

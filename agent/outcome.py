@@ -19,11 +19,13 @@ class Extra:
         model: The model.
         option: What trained it, and from what.
         flops: What it cost.
+        accuracy: Held-out accuracy (regression: R²); None where nothing is held out.
     """
 
     model: Model
     option: Option
     flops: float
+    accuracy: float | None = None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ def listed(store: StoreReader) -> dict[str, Any]:
 
     Returns:
         "counts" (rows by table), "bytes", "replay" (bytes of stored samples, and of how many tasks), and "tasks",
-        "encoders", "heads", "banks", "metas": a table of plain values each.
+        "encoders", "heads", "banks", "metas", "bounded" (what was done to stay within the recipe's bytes): a table of
+        plain values each.
     """
     tasks, banks = store.tasks(), store.banks()
     users: dict[str | None, list[int]] = {}
@@ -52,6 +53,7 @@ def listed(store: StoreReader) -> dict[str, Any]:
         "metas": [
             {**_brief(entry), "strategy": entry.spec.get("strategy"), "parent": entry.parent} for entry in store.metas()
         ],
+        "bounded": [asdict(each) for each in store.bounded()],
     }
 
 
@@ -64,7 +66,8 @@ def shown(store: StoreReader, name: str) -> dict[str, Any]:
 
     Returns:
         "kind" and everything known of it; of an encoder also its "lineage" as a tree ("id", "task", "strategy",
-        "children", ...), what it was "made_from", the "heads" on it, and whom it "helped".
+        "children", ...), what it was "made_from", the "heads" on it, and whom it "helped". "bounded" says what was
+        done to stay within the recipe's bytes: with the task, or with an entry that is gone.
 
     Raises:
         UnknownName: If there is nothing of this name.
@@ -72,6 +75,9 @@ def shown(store: StoreReader, name: str) -> dict[str, Any]:
     """
     kind, _, number = name.rpartition("-")
     if kind in _KINDS.values() and number.isdecimal():
+        gone = [asdict(each) for each in store.bounded() if each.entry == name]
+        if gone and not store.has_entry(name):
+            return {"kind": kind, "id": name, "made_from": _made_from(store, name), "bounded": gone}
         return _entry(store, store.entry(name))
     record = task_called(store, name)
     helpers = [asdict(each) for each in store.helps() if each.task == record.index]
@@ -81,6 +87,7 @@ def shown(store: StoreReader, name: str) -> dict[str, Any]:
         "choice": record.choice,
         "outcome": record.outcome,
         "helped_by": [{"entry": each["entry"], "gain": each["gain"], "how": each["how"]} for each in helpers],
+        "bounded": [asdict(each) for each in store.bounded() if record.index in each.tasks],
     }
 
 
@@ -173,10 +180,7 @@ def task_called(store: StoreReader, name: str) -> TaskRecord:
 def _entry(store: StoreReader, entry: Entry) -> dict[str, Any]:
     tensors = {name: list(tensor.shape) for name, tensor in store.weights(entry.id).items()}
     found: dict[str, Any] = {"kind": _KINDS[type(entry)], **asdict(entry), "tensors": tensors}
-    found["made_from"] = [
-        {"entry": each.made_from, "strategy": each.strategy, "task": each.task, "flops": each.flops}
-        for each in store.provenance(entry.id)
-    ]
+    found["made_from"] = _made_from(store, entry.id)
     found["helped"] = _helped(store, {entry.id})
     if isinstance(entry, EncoderEntry):
         users = [record for record in store.tasks() if record.encoder == entry.id]
@@ -185,6 +189,13 @@ def _entry(store: StoreReader, entry: Entry) -> dict[str, Any]:
         found["helped"] = _helped(store, {entry.id, *(record.model for record in users)})
         found["lineage"] = _lineage(store, entry)
     return found
+
+
+def _made_from(store: StoreReader, entry: str) -> list[Json]:
+    return [
+        {"entry": each.made_from, "strategy": each.strategy, "task": each.task, "flops": each.flops}
+        for each in store.provenance(entry)
+    ]
 
 
 def _lineage(store: StoreReader, entry: EncoderEntry) -> dict[str, Any]:
@@ -206,7 +217,7 @@ def _lineage(store: StoreReader, entry: EncoderEntry) -> dict[str, Any]:
     for each in versions:
         if each.parent in nodes:
             nodes[each.parent]["children"].append(nodes[each.id])
-    return nodes[entry.lineage]
+    return nodes[store.ancestry(entry.id)[0].id]  # the first version, or the first that is left of its branch
 
 
 def _helped(store: StoreReader, entries: set[str]) -> list[dict[str, Any]]:

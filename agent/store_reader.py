@@ -142,6 +142,12 @@ class StoreReader:
         found = self._select(BankEntry, "WHERE slot = ?", slot)
         return found[0] if found else None
 
+    def banks_with(self, key: str) -> list[BankEntry]:
+        """List the banks outside slots whose spec has a key, oldest first."""
+        return self._select(
+            BankEntry, f"WHERE slot IS NULL AND json_extract(spec, '$.{key}') IS NOT NULL ORDER BY number"
+        )
+
     def metas(self, after: int = 0) -> list[MetaEntry]:
         """List the meta-initialisations with a number above `after`, oldest first."""
         return self._select(MetaEntry, "WHERE number > ? ORDER BY number", after)
@@ -152,6 +158,11 @@ class StoreReader:
         if kind is None:
             raise StoreError(f"{entry!r} is no id of an entry; ids look like encoder-1, head-1, bank-1 or meta-1.")
         return self._one(kind, entry)
+
+    def has_entry(self, entry: str) -> bool:
+        """Tell whether something is the id of an entry."""
+        table = TABLES.get(_KINDS.get(entry.rpartition("-")[0], type(None)))
+        return table is not None and bool(self._fetch(f"SELECT 1 FROM {table} WHERE id = ?", entry))
 
     def tasks(self) -> list[TaskRecord]:
         """List the records of all tasks, in order."""
@@ -168,6 +179,10 @@ class StoreReader:
         """List the records of tasks that answer with one of some encoders, in order."""
         marks = ", ".join("?" * len(encoders))
         return self._select(TaskRecord, f'WHERE encoder IN ({marks}) ORDER BY "index"', *encoders)
+
+    def is_used(self, head: str) -> bool:
+        """Tell whether a task answers with a head."""
+        return bool(self._fetch("SELECT 1 FROM tasks WHERE head = ? LIMIT 1", head))
 
     def task_labelled(self, label: int) -> TaskRecord | None:
         """Return the newest record of a task label; None if there is none."""

@@ -32,6 +32,7 @@ from .entries import (
     to_json,
 )
 
+_ENTRIES = ("encoders", "heads", "banks", "metas")
 TABLES: Mapping[type[Any], str] = {
     EncoderEntry: "encoders",
     HeadEntry: "heads",
@@ -231,6 +232,43 @@ class Transaction:
             record = replace(record, model=known or f"model-{self._next('model')}")
         self._insert(record)
         return record
+
+    def answer_with(self, task: int, encoder: str, head: str) -> None:
+        """Let a task answer with another encoder and head of the store.
+
+        Args:
+            task: Its index.
+            encoder: Id of the encoder.
+            head: Id of the head.
+        """
+        what = f"Task {task}"
+        self._require("encoders", "id", encoder, what)
+        self._require("heads", "id", head, what)
+        known = self._find("tasks", "model", {"encoder": encoder, "head": head})
+        model = known or f"model-{self._next('model')}"
+        values = (encoder, head, model, task)
+        self._execute('UPDATE tasks SET encoder = ?, head = ?, model = ? WHERE "index" = ?', values)
+
+    def remove(self, entry: str) -> None:
+        """Let an entry leave the store that no task and no delta needs; of what was made from it, history alone knows.
+
+        Args:
+            entry: Id of an encoder (with the heads that are left on it), head, bank or meta-initialisation.
+
+        Raises:
+            StoreError: If there is no such entry, or something needs it.
+        """
+        table = next((name for name in _ENTRIES if name.startswith(entry.rpartition("-")[0])), "encoders")
+        blob = self._find(table, "blob", {"id": entry})
+        if blob is None:
+            raise StoreError(f"{entry!r} cannot leave: it is not among the {table} of the store.")
+        if table == "encoders":
+            for (head,) in self._execute("SELECT id FROM heads WHERE encoder = ? ORDER BY number", (entry,)).fetchall():
+                self.remove(head)
+        if table in ("encoders", "metas"):  # a delta keeps its parent: that it needs one is checked by the catalog
+            self._execute(f"UPDATE {table} SET parent = NULL WHERE parent = ?", (entry,))
+        self._execute(f"DELETE FROM {table} WHERE id = ?", (entry,))
+        self.superseded.append(blob)
 
     def add_signature(self, signature: SignatureRecord) -> None:
         """Add what a task looked like."""

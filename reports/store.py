@@ -48,13 +48,30 @@ def store_page(listing: Json) -> RenderableType:
         if replay["tasks"]
         else "No samples are kept."
     )
-    return Group(
+    parts: list[RenderableType] = [
         Text(f"{head}; {units.size(listing['bytes'])}"),
         Text(kept, style="yellow" if replay["tasks"] else "dim"),
         Text(),
         _tasks(listing["tasks"]),
         _entries(listing),
-    )
+    ]
+    return Group(*parts, *([_bounded(listing["bounded"])] if listing["bounded"] else []))
+
+
+def _bounded(steps: Sequence[Json]) -> Table:
+    table = _table("Done to stay within the recipe's bytes")
+    for heading in ("after task", "entry", "what"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("in its place", no_wrap=True)
+    table.add_column("tasks", overflow="ellipsis", no_wrap=True)
+    table.add_column("freed", justify="right", no_wrap=True)
+    table.add_column("cost", justify="right", no_wrap=True)
+    for step in steps:
+        cost = units.change(-step["cost"]) if step["cost"] is not None and step["tasks"] else ""
+        tasks = units.ranges(step["tasks"]) if step["tasks"] else ""
+        cells = [step["task"], step["entry"], step["how"], step["into"], tasks, units.size(step["freed"]), cost]
+        table.add_row(*map(_cell, cells))
+    return table
 
 
 def _tasks(tasks: Sequence[Json]) -> Table:
@@ -133,6 +150,9 @@ def _facts(page: Json) -> list[tuple[str, str]]:
         known = [(name, page[key]) for key, name in _HEADINGS.items() if key != "name"]
         known += [("classes", " ".join(map(str, page["classes"])) or page["kind_of_task"])]
         known += [("why", (page["choice"] or {}).get("reason")), ("helped by", helpers)]
+        known += [("bounded", "; ".join(map(_step, page["bounded"])))]
+    elif "bounded" in page:
+        known = [("gone", "; ".join(map(_step, page["bounded"])))]
     else:
         spec = ", ".join(f"{key} {value}" for key, value in page.get("spec", {}).items() if value is not None)
         tensors = ", ".join(
@@ -147,6 +167,13 @@ def _facts(page: Json) -> list[tuple[str, str]]:
         known += [("answers for", ", ".join(each["name"] for each in page.get("answers_for", [])))]
         known += [("tensors", tensors), ("bytes", units.size(page["bytes"])), ("blob", page["blob"])]
     return [(name, str(value)) for name, value in known if value not in (None, "")]
+
+
+def _step(step: Json) -> str:
+    """What was done to stay within the recipe's bytes, in words."""
+    into = f", {step['into']} in its place" if step["into"] else ""
+    cost = f", {units.points(-step['cost'])} points" if step["cost"] is not None and step["tasks"] else ""
+    return f"{step['entry']} {step['how']} after task {step['task']}{into}{cost}"
 
 
 def _tree(node: Json, own: str) -> Tree:

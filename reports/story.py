@@ -41,6 +41,7 @@ class TaskStory:
         joint: Every `Progress` before that: of tasks that are learned together, as it stands with the first of them.
         learned: `Learned`.
         remembered: `Remembered`.
+        bounded: `Bounded`; None where the store's bytes are not bounded.
         evaluated: The first `Evaluated` after it.
     """
 
@@ -52,6 +53,7 @@ class TaskStory:
     joint: list[Json] = field(default_factory=list)
     learned: Json | None = None
     remembered: Json | None = None
+    bounded: Json | None = None
     evaluated: Json | None = None
 
     @property
@@ -75,7 +77,7 @@ class TaskStory:
     def spent(self) -> float:
         """FLOPs spent on it so far: profile, choice and learning; its part of a joint phase once it was learned."""
         if self.learned:
-            return float(self.learned["total_flops"])
+            return float(self.learned["total_flops"]) + float((self.bounded or {}).get("flops") or 0.0)
         before = sum(float(part.get("flops") or 0.0) for part in (self.profiled, self.chosen) if part)
         return before + _at_work(self.progress)
 
@@ -83,7 +85,7 @@ class TaskStory:
     def seconds(self) -> float:
         """CPU seconds spent on it so far, as far as events say."""
         if self.learned:
-            return float(self.learned["seconds"])
+            return float(self.learned["seconds"]) + float((self.bounded or {}).get("seconds") or 0.0)
         return sum(float(part.get("seconds") or 0.0) for part in (self.profiled, self.chosen) if part)
 
     def arms(self) -> dict[tuple[str, str | None], list[Json]]:
@@ -237,9 +239,9 @@ class Story:
             "choice": float((task.chosen or {}).get("flops") or 0.0),
             "together": 0.0,
             "learning": 0.0,
-            "later": float(learned.get("consolidation") or 0.0),
+            "later": float(learned.get("consolidation") or 0.0) + float((task.bounded or {}).get("flops") or 0.0),
         }
-        whole = float(learned.get("total_flops") or 0.0)
+        whole = task.spent
         rest = max(whole - sum(found.values()), 0.0)
         if joint is not None:  # one that diverged was paid as well
             found["together"] = min(self._share(joint, task) * float(joint["flops"]), rest)
@@ -289,5 +291,6 @@ _PARTS = {
     "Progress": "progress",
     "Learned": "learned",
     "Remembered": "remembered",
+    "Bounded": "bounded",
     "Evaluated": "",
 }

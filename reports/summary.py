@@ -18,6 +18,7 @@ from ..scenarios.run_folder import plain
 from ..scenarios.sampling import CONVENTION, over_samples
 from . import units
 from .account import account, curves
+from .bounded import bounded
 from .lines import together
 from .numbers import numbers
 from .recipe import WORDS, compact, flattened
@@ -62,6 +63,7 @@ def summarise(record: Record, references: References | None = None) -> dict[str,
         "together": [_together(story, event) for event in story.together],
         "choices": dict(sorted(Counter(task["strategy"] for task in tasks if task["strategy"]).items())),
         "totals": _totals(story, tasks),
+        "bounded": bounded(story),
         "recipe": record.scenario,
         "recipe_lines": compact({key: value for key, value in record.scenario.items() if key not in WORDS}),
         "made_with": [

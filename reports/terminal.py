@@ -31,6 +31,8 @@ def overview(summary: Mapping[str, Any], whole: bool = False) -> RenderableType:
         parts += [Text(f"Held against {each['id']} ({each['agent']}).", style="dim") for each in summary["references"]]
     kept = f"{units.size(totals['store_bytes'])} kept"
     parts.append(Text(f"{units.flops(totals['flops'])}, {units.seconds(totals['seconds'])} CPU, {kept}", style="dim"))
+    if summary["bounded"] is not None:
+        parts.append(Text(summary["bounded"]["said"], style="yellow"))
     if totals["anchor_share"] is not None:
         parts.append(Text(answered(totals["anchor_share"]), style="yellow"))
     joint = [task for task in summary["tasks"] if (task["parts"] or {}).get("together")]

@@ -70,6 +70,7 @@ def lifelong(agent: LifelongAgent, stream: Stream, measures: Measures) -> Genera
             learning = agent.learn(task, choice)  # within the budget
             outcome = yield from measures.during(learning, task, agent)  # looks on, where the recipe asks for it
             yield agent.remember(task, outcome)  # one transaction in the store
+            yield from agent.made_room  # what was merged or evicted in it, where the recipe bounds the store
         yield from measures.after(phase[-1], agent)  # Avalanche, over the whole test stream
 
 
@@ -116,6 +117,8 @@ def parts_of(scenario: Scenario) -> Parts:
         pause_every=scenario.evaluate_units,
         probe_share=budget.probe,
         consolidate_share=budget.consolidate,
+        store_bytes=budget.bytes,
+        store_encoders=budget.encoders,
         seed=scenario.seed,
         device=_device(scenario.device),
     )

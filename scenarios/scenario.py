@@ -71,6 +71,12 @@ class BudgetSpec(Spec):
     """Largest share for measuring what stored encoders are worth."""
     consolidate: Share = 0.0
     """Largest share for work after a task (meta-training, merging)."""
+    bytes: Annotated[int, Field(ge=1024)] | None = None
+    """Most bytes of weights, statistics and samples that the store may hold after any task; left out: any number. The
+    catalog (records and events) is not counted."""
+    encoders: Annotated[int, Field(ge=1)] | None = None
+    """The same as a multiple of the bytes of one encoder as the agent trains them; where both are given, the smaller
+    number holds."""
 
 
 class Scenario(Spec):
@@ -291,6 +297,9 @@ def _checked(
     if budget.probe + budget.consolidate >= 1:
         found = budget.probe + budget.consolidate
         raise RecipeError(where, "budget.consolidate", found, "probe and consolidate together must be below 1")
+    if scenario.agent.sharing == "in-place" and (budget.bytes or budget.encoders):
+        valid = '"versions": with "in-place" the heads of all tasks stand on one encoder, and nothing could leave alone'
+        raise RecipeError(where, "agent.sharing", "in-place", f"a bounded store needs {valid}")
     if check_names:
         _check_names(scenario, where)
         sizes = sizes_of(scenario.stream, where, data_root, download, known)

@@ -58,6 +58,7 @@ EVERYTHING = ()
 IN_PLACE = ("agent.sharing=in-place", "agent.selector=fixed:multitask", "evaluate_every=2")
 BY_LOT = ("agent.selector=random", "evaluate_every=3", "agent.stem=patches")
 META = ("agent.selector=fixed:maml", "seed=3")
+BOUNDED = ("budget.bytes=66000", "budget.consolidate=0.4")
 JOINED = (  # two sources, and a task of which it is hidden that it returns
     "stream.sources={letters = {source = 'glyphs', settings = {alphabets = 2, characters = 5, samples = 20}}}",
     "stream.tasks.3={name = 'letters', source = 'letters', classes = 4, train = 5, query = 5}",
@@ -75,9 +76,10 @@ JOINED = (  # two sources, and a task of which it is hidden that it returns
         (IN_PLACE, [("Learned", 1), ("Remembered", 1), ("Learned", 2), ("Remembered", 3), ("Profiled", 5)]),
         (BY_LOT, [("Remembered", 0), ("Remembered", 1), ("Remembered", 2), ("Evaluated", 5)]),
         (META, [("Remembered", 3), ("Learned", 4), ("Evaluated", 5)]),
+        (BOUNDED, [("Remembered", 3), ("Bounded", 4), ("Learned", 5), ("Remembered", 5)]),
         (JOINED, [("Remembered", 2), ("Learned", 3), ("Remembered", 4), ("Evaluated", 5)]),
     ],
-    ids=["everything", "everything, elsewhere", "in place", "by lot", "meta", "joined sources"],
+    ids=["everything", "everything, elsewhere", "in place", "by lot", "meta", "bounded", "joined sources"],
 )
 def test_it_ends_with_the_same_bytes(tmp_path, whole, changes, cuts):
     events, expected = whole(*changes)

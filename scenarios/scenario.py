@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -191,7 +191,16 @@ def _short(data: dict[str, Any], size: str, where: str) -> dict[str, Any] | None
 
 def _shortened(data: dict[str, Any], changes: dict[str, Any], where: str) -> dict[str, Any]:
     """Make the changes of the table `[short]`; the name tells."""
-    return {**changed(data, changes, f"{where} [{SHORT}]"), "name": f"{data['name']}-{SHORT}"}
+    return {**changed(data, _unfolded(changes), f"{where} [{SHORT}]"), "name": f"{data['name']}-{SHORT}"}
+
+
+def _unfolded(changes: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Write changes by dotted path: `stream.tasks = 3` without quotes is a table in a table, and means the same."""
+    made: dict[str, Any] = {}
+    for key, value in changes.items():
+        inner = isinstance(value, dict) and "." not in key and value
+        made |= _unfolded(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return made
 
 
 def has_short(name_or_path: str | Path) -> bool:
@@ -311,5 +320,7 @@ def _check_names(scenario: Scenario, where: str) -> None:
         known = list(registry.registered(kind))
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
+            if kind == "selector" and name in registry.registered("strategy"):
+                near = [f"fixed:{name}"]
             hint = f" (did you mean {near[0]!r}?)" if near else ""
             raise RecipeError(where, field, name, f"there is no such {kind}{hint}; known are {', '.join(known)}")

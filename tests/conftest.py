@@ -1,11 +1,14 @@
 """What holds in every test, and data sets as noise in their publishers' layouts."""
 
+import gc
 import json
 import pickle
 import signal
 import struct
+import sys
 import threading
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,42 @@ def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the command line prints does not depend on the terminal that the tests run in."""
     monkeypatch.setenv("COLUMNS", "120")
     monkeypatch.setenv("NO_COLOR", "1")
+
+
+@pytest.fixture(scope="session")
+def reached() -> Callable[..., list[Any]]:
+    """What lists everything that can be reached from some objects: `reached(roots, skip)`."""
+    return _reached
+
+
+def _reached(roots: list[Any], skip: Iterable[Any] = ()) -> list[Any]:
+    """Everything that can be reached from some objects: attributes, closures, globals of evermap, generators' frames.
+
+    Left out are other packages' modules, and the frames that call: through `sys._getframe` any code in the process
+    reaches everything.
+    """
+    foreign = {
+        id(vars(module))
+        for module in list(sys.modules.values())
+        if isinstance(module, types.ModuleType) and not module.__name__.startswith("evermap")
+    }
+    left_out = foreign | {id(each) for each in skip} | {id(sys.modules)}
+    seen, waiting, found = {id(roots)}, [roots], []
+    while waiting:
+        thing = waiting.pop()
+        found.append(thing)
+        near = gc.get_referents(thing)
+        if isinstance(thing, types.ModuleType | types.FrameType):
+            continue
+        if isinstance(thing, types.GeneratorType) and thing.gi_frame is not None:
+            near.extend(thing.gi_frame.f_locals.values())
+        if isinstance(thing, np.ndarray) and thing.base is not None:
+            near.append(thing.base)
+        for each in near:
+            if id(each) not in seen and id(each) not in left_out:
+                seen.add(id(each))
+                waiting.append(each)
+    return found
 
 
 @pytest.fixture(scope="session")

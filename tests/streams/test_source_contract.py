@@ -1,7 +1,6 @@
 """What every registered source promises, on small files in the official layouts; and what its tasks reach."""
 
-import gc
-import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -108,23 +107,6 @@ def stream_of(name: str, root: Path) -> Stream:
     return build_stream(stream_spec(layout="tasks", tasks=tasks, **fields), 0, root)
 
 
-def reachable(start: object) -> list[object]:
-    """List what can be reached from an object, short of modules and classes: attributes, closures, bases of tensors."""
-    seen: dict[int, object] = {}
-    waiting = [start]
-    while waiting:
-        here = waiting.pop()
-        if id(here) in seen or issubclass(type(here), type) or type(here).__name__ == "module":
-            continue
-        seen[id(here)] = here
-        waiting += gc.get_referents(here)
-        with warnings.catch_warnings(action="ignore", category=FutureWarning):  # touching deprecated names wakes them
-            waiting += list(getattr(here, "__dict__", {}).values())
-        if issubclass(type(here), torch.Tensor):
-            waiting += [each for each in (here._base, here.grad, here.grad_fn) if each is not None]
-    return list(seen.values())
-
-
 def rows(*parts: Samples | TestSet | None) -> list[bytes]:
     """List samples as bytes, inputs and targets of functions."""
     return [x.tobytes() for part in parts if part is not None for x in part.x.numpy()]
@@ -141,10 +123,10 @@ def test_no_sample_is_learned_and_tested_also_where_a_concept_returns(name: str,
 
 
 @pytest.mark.parametrize("name", SOURCES)
-def test_a_task_reaches_its_own_samples_only(name: str, data_root: Path) -> None:
+def test_a_task_reaches_its_own_samples_only(name: str, data_root: Path, reached: Callable[..., list[Any]]) -> None:
     stream = stream_of(name, data_root)
     for task in stream:
-        things = reachable(task)
+        things = reached([task])
         assert not [each for each in things if isinstance(each, Stream | SourceData | Source | TestSet)]
         tensors = [each for each in things if isinstance(each, torch.Tensor)]
         assert len({each.data_ptr() for each in tensors}) == (4 if task.query else 2)

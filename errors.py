@@ -47,10 +47,11 @@ class RecipeError(UserError):
         Args:
             where: The file, or "--set".
             field: The dotted path of the field ("stream.tasks").
-            found: What stands there.
+            found: What stands there; None where nothing does, as TOML has no such value.
             valid: What may stand there.
         """
-        super().__init__(f"{where}: {field}: found {found!r}; {valid}.")
+        stands = "it is not given" if found is None else f"found {found!r}"
+        super().__init__(f"{where}: {field}: {stands}; {valid}.")
         self.where, self.field, self.found, self.valid = where, field, found, valid
 
     def at(self, where: str, field: str = "") -> RecipeError:

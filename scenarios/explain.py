@@ -11,6 +11,19 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from ..errors import RecipeError
+from ..streams.spec import AnyStreamSpec
+
+# What pydantic says, as somebody says it who writes TOML.
+_WORDS = (
+    ("an object", "a table"),
+    ("a valid array", "a list"),
+    ("tuple should", "the list should"),
+    (" after validation, not 0", ""),
+    ("a valid integer", "a whole number"),
+    ("a valid number", "a number"),
+    ("a valid boolean", "true or false"),
+    ("a valid string", "a text"),
+)
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> RecipeError:
@@ -39,8 +52,8 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> Recip
         return RecipeError(where, ".".join(path), None, f"this field is needed: {about}" if about else "it is needed")
     message = first["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
-    for theirs, toml in (("an object", "a table"), ("a valid array", "a list"), ("tuple should", "the list should")):
-        message = message.replace(theirs, toml)
+    for theirs, ours in _WORDS:
+        message = message.replace(theirs, ours)
     if kind in ("literal_error", "enum"):
         message += _nearest(first["input"], re.findall(r"'([^']*)'", str(context.get("expected", ""))))
     if field is not None and _is_open_union(field.annotation):
@@ -103,6 +116,11 @@ def _tags(field: FieldInfo | None) -> str:
     return ", ".join(str(each.model_fields["layout"].default) for each in _members(field.annotation if field else None))
 
 
+def _tags_with(name: str) -> list[str]:
+    """List the layouts of streams that have a field."""
+    return [str(each.model_fields["layout"].default) for each in get_args(AnyStreamSpec) if name in each.model_fields]
+
+
 def _nearest(found: object, known: list[str]) -> str:
     near = difflib.get_close_matches(str(found), known, n=1)
     return f" (did you mean {near[0]!r}?)" if near else ""
@@ -113,8 +131,10 @@ def _no_such_field(path: list[str], inside: type[BaseModel], model: type[BaseMod
     fields, name = list(inside.model_fields), path[-1]
     hint = _nearest(name, fields)
     if not hint:
-        elsewhere = [each for each in _fields(model) if each.rpartition(".")[2] == name]
+        layouts = [each for each in _tags_with(name) if "layout" in fields and len(path) == 2]
+        elsewhere = [each for each in _fields(model) if each.rpartition(".")[2] == name and each != ".".join(path)]
         hint = f" (did you mean {elsewhere[0]!r}?)" if elsewhere else ""
+        hint = f" in this layout (it is one of {' and '.join(map(repr, layouts))})" if layouts else hint
     return f"there is no such field{hint}; here are {', '.join(fields)}"
 
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataMissing
+from ..errors import DataMissing, RecipeError
 from ..streams.plan import TaskPlan, plan
 from ..streams.source import Sizes
 from ..streams.supply import sizes_of
@@ -150,7 +150,10 @@ def validate(name_or_path: str, data_root: Path | None = None, download: bool = 
     for size in ("default", SHORT) if has_short(name_or_path) else ("default",):
         scenario = load_scenario(name_or_path, data_root=data_root, download=download, size=size)
         stream = build_stream(scenario.stream, scenario.seed, data_root)
-        check_agent(scenario, stream.input_shape)
+        try:
+            check_agent(scenario, stream.input_shape)
+        except RecipeError as error:  # settings know their table, and not the file
+            raise error.at(name_or_path, f"{error.where}.{error.field}") from None
         found[size] = {
             "name": scenario.name,
             "tasks": len(stream),

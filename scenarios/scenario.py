@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -203,7 +203,16 @@ def _short(data: dict[str, Any], size: str, where: str) -> dict[str, Any] | None
 
 def _shortened(data: dict[str, Any], changes: dict[str, Any], where: str) -> dict[str, Any]:
     """Make the changes of the table `[short]`; the name tells."""
-    return {**changed(data, changes, f"{where} [{SHORT}]"), "name": f"{data['name']}-{SHORT}"}
+    return {**changed(data, _unfolded(changes), f"{where} [{SHORT}]"), "name": f"{data['name']}-{SHORT}"}
+
+
+def _unfolded(changes: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Write changes by dotted path: `stream.tasks = 3` without quotes is a table in a table, and means the same."""
+    made: dict[str, Any] = {}
+    for key, value in changes.items():
+        inner = isinstance(value, dict) and "." not in key and value
+        made |= _unfolded(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return made
 
 
 def has_short(name_or_path: str | Path) -> bool:
@@ -357,7 +366,10 @@ def _check_names(scenario: Scenario, where: str) -> None:
             listed = list(known.values())
             known |= {each: f"{PREFIX}:{each}" for each in table()} if kind == "selector" else {}
             near = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean {known[near[0]]!r}?)" if near else ""
+            meant = known[near[0]] if near else ""
+            if kind == "selector" and name in registry.registered("strategy"):
+                meant = f"fixed:{name}"
+            hint = f" (did you mean {meant!r}?)" if meant else ""
             raise RecipeError(where, field, name, f"there is no such {kind}{hint}; known are {', '.join(listed)}")
     if colon and selector != "fixed" and not is_competitor(text):
         try:

@@ -197,7 +197,9 @@ def choose(
         drawn = tuple(pool.offset + k for k in flat)
     elif isinstance(wanted, str) and wanted != "all":
         if wanted not in made:
-            raise at.error("classes", wanted, f'ids, how many to draw, "all", or {_earlier(wanted, made)}')
+            raise at.error(
+                "classes", wanted, f'ids, how many to draw or "all" may stand here, or {_earlier(wanted, made)}'
+            )
         if made[wanted].source != pool.name:
             raise at.error("source", task.source, f"the classes of {wanted!r} are of {made[wanted].source!r}")
         drawn = made[wanted].drawn
@@ -316,4 +318,5 @@ def _earlier(name: str, made: Iterable[str]) -> str:
     known = list(made)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return f"the name of an earlier task{hint}; before it there are {', '.join(map(repr, known)) or 'none'}"
+    before = f"before it there are {', '.join(map(repr, known))}" if known else "before it there is none"
+    return f"the name of an earlier task is needed{hint}; {before}"

@@ -38,7 +38,7 @@ def test_defaults_and_values():
         ({"steps": -1}, "must be greater than 0"),
         ({"way": "left"}, "here: way: found 'left'; input should be 'up' or 'down'"),
         ({"sizes": ["x"]}, r"here: sizes\.0: found 'x'"),
-        ({"lr": None}, "here: lr: found None"),
+        ({"lr": None}, "here: lr: it is not given"),
     ],
 )
 def test_what_is_wrong_is_named(values, match):

@@ -150,6 +150,10 @@ def test_changes_of_the_short_size_are_checked_like_the_file(tmp_path: Any) -> N
     assert (scenario.name, scenario.agent.stem) == ("my-short", "patches")
     assert scenario.stream.classes_per_task == 4  # type: ignore[union-attr]  # what is set comes last
     assert load_scenario(good).stream.classes_per_task == 2  # type: ignore[union-attr]
+    unquoted = "[short]\nstream.classes_per_task = 5\nagent.encoder_settings = { hidden = [8] }\n"
+    same = load_scenario(short_file(tmp_path, unquoted), size="short")
+    assert same.stream.classes_per_task == 5  # type: ignore[union-attr]
+    assert same.agent.encoder_settings == {"hidden": [8]}
     for text, size, said in (
         (
             '[short]\n"stream.clases" = 5\n',
@@ -157,7 +161,7 @@ def test_changes_of_the_short_size_are_checked_like_the_file(tmp_path: Any) -> N
             r"my\.toml \[short\]: stream\.clases: found 5; there is no such field",
         ),
         ('[short]\n"stream..x" = 5\n', "short", r"\[short\]: stream\.\.x: found 5; a path is needed"),
-        ("", "short", r"short: found None; this recipe has no table \[short\]"),
+        ("", "short", r"short: it is not given; this recipe has no table \[short\]"),
     ):
         with pytest.raises(RecipeError, match=said):
             load_scenario(short_file(tmp_path, text), size=size)

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from evermap.errors import OutputError, UserError
+from evermap.errors import OutputError, RecipeError, UserError
 from evermap.scenarios.estimate import estimate
 from evermap.scenarios.outline import describe, outline, planned, validate
 from evermap.scenarios.sample_sheet import sample_sheet, strip
@@ -120,6 +120,22 @@ def test_the_samples_of_an_outline_are_those_of_the_stream() -> None:
             assert (task.name, len(task.support)) == (row["name"], row["samples"])
             assert (len(task.query) if task.query else 0) == row["query"]
             assert len(made.test(row["concept"]).y) == row["test"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "[agent]\nencoder_settings = { hiden = [3] }",
+            r"my\.toml: agent\.encoder_settings\.hiden: found \[3\]; valid",
+        ),
+        ("[strategies.scratch]\nsteps = -3", r"my\.toml: strategies\.scratch\.steps: found -3; must be greater"),
+    ],
+)
+def test_a_wrong_setting_is_told_with_its_file(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_text(f'[stream]\nlayout = "split"\n{text}\n')
+    with pytest.raises(RecipeError, match=said):
+        validate(str(tmp_path / "my.toml"))
 
 
 def test_validating_builds_what_a_run_would_and_learns_nothing() -> None:

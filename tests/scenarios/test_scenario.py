@@ -235,9 +235,9 @@ WRONG = [
         "stream.layout: found 'spilt'; valid are split, rotations, permutations, few-shot, families",
     ),
     ("stream.setting=offline", "stream.setting: found 'offline'; input should be 'task-incremental'"),
-    ("seed=1.5", "seed: found 1.5; input should be a valid integer"),
-    ("seed='1'", "seed: found '1'; input should be a valid integer"),
-    ("seed=true", "seed: found True; input should be a valid integer"),
+    ("seed=1.5", "seed: found 1.5; input should be a whole number"),
+    ("seed='1'", "seed: found '1'; input should be a whole number"),
+    ("seed=true", "seed: found True; input should be a whole number"),
     ("seed=-1", "seed: found -1; input should be greater than or equal to 0"),
     ("agent=3", "agent: found 3; input should be a table"),
     ("seed.x=3", "seed: found"),
@@ -248,6 +248,13 @@ WRONG = [
     ("stream.source=digts", "stream.source: found 'digts'; no such source (did you mean 'digits'?)"),
     ("stream.source_settings.a=1", "stream.source_settings.a: found 1; digits has the settings: none"),
     ("agent.selector=prob", "agent.selector: found 'prob'; there is no such selector (did you mean 'probe'?)"),
+    ("agent.selector=finetune", "there is no such selector (did you mean 'fixed:finetune'?)"),
+    ("stream.angles=[3]", "there is no such field in this layout (it is one of 'rotations'); here are source, "),
+    (
+        "stream.tasks=[1]",
+        "in this layout (it is one of 'permutations' and 'few-shot' and 'regression' and 'ctrl' and 'tasks')",
+    ),
+    ("agent.gate=1", "agent.gate: found 1; input should be true or false"),
     (
         "agent.selector=fixed:scrtch",
         "found 'scrtch'; there is no such strategy (did you mean 'scratch'?)",
@@ -286,7 +293,11 @@ IN_TASKS = [
     ("stream.tasks.0.transforms.rotat=3", "stream.tasks.0.transforms.rotat: found 3; there is no such field (did you"),
     ("stream.tasks.0.classes=11", "stream.tasks.0.classes: found 11; the source has 10 classes"),
     ("stream.tasks.0.train=150", "stream.tasks.0.train: found 150; class 0 has 134 training samples"),
-    ("stream.tasks=[]", "stream.tasks: found []; the list should have at least 1 item"),
+    ("stream.tasks=[]", "stream.tasks: found []; the list should have at least 1 item (The tasks, in order)"),
+    (
+        "stream.tasks.3.returns=later",
+        "found 'later'; the name of an earlier task is needed; before it there are '0 to 2'",
+    ),
     ("stream.tasks=3", "stream.tasks: found 3; input should be a list"),
 ]
 
@@ -302,11 +313,11 @@ def test_what_is_wrong_in_the_file_is_named_with_the_file(tmp_path: Path) -> Non
     path = written(tmp_path, SPLIT + "clases_per_task = 3\n")
     with pytest.raises(RecipeError, match=rf"{path}: stream\.clases_per_task: found 3; there is no such field"):
         load_scenario(path, ["seed=1"])
-    with pytest.raises(RecipeError, match=r"stream: found None; this field is needed: What arrives"):
+    with pytest.raises(RecipeError, match=r"stream: it is not given; this field is needed: What arrives"):
         load_scenario(written(tmp_path, ""))
-    with pytest.raises(RecipeError, match=r"stream\.layout: found None; valid are split, rotations, permutations"):
+    with pytest.raises(RecipeError, match=r"stream\.layout: it is not given; valid are split, rotations, permutations"):
         load_scenario(written(tmp_path, "[stream]\n"))
-    with pytest.raises(RecipeError, match=r"stream\.angles: found None; this field is needed: Degrees"):
+    with pytest.raises(RecipeError, match=r"stream\.angles: it is not given; this field is needed: Degrees"):
         load_scenario(written(tmp_path, '[stream]\nlayout = "rotations"\n'))
     with pytest.raises(RecipeError, match=r"my\.toml: syntax: found .*line 1.*; the file must be valid TOML"):
         load_scenario(written(tmp_path, "[stream\n"))

@@ -2,11 +2,8 @@
 
 import dataclasses
 import functools
-import gc
 import inspect
 import math
-import sys
-import types
 from dataclasses import replace
 
 import numpy as np
@@ -259,36 +256,6 @@ def test_one_sample_is_answered_as_in_a_batch(bench_for, stream, name):
 # What it can reach
 
 
-def reached(roots, skip=()):
-    """Everything that can be reached from some objects: attributes, closures, globals of evermap, generators' frames.
-
-    Left out are other packages' modules, and the frames that call: through `sys._getframe` any code in the process
-    reaches everything.
-    """
-    foreign = {
-        id(vars(module))
-        for module in list(sys.modules.values())
-        if isinstance(module, types.ModuleType) and not module.__name__.startswith("evermap")
-    }
-    left_out = foreign | {id(each) for each in skip} | {id(sys.modules)}
-    seen, waiting, found = {id(roots)}, [roots], []
-    while waiting:
-        thing = waiting.pop()
-        found.append(thing)
-        near = gc.get_referents(thing)
-        if isinstance(thing, types.ModuleType | types.FrameType):
-            continue
-        if isinstance(thing, types.GeneratorType) and thing.gi_frame is not None:
-            near.extend(thing.gi_frame.f_locals.values())
-        if isinstance(thing, np.ndarray) and thing.base is not None:
-            near.append(thing.base)
-        for each in near:
-            if id(each) not in seen and id(each) not in left_out:
-                seen.add(id(each))
-                waiting.append(each)
-    return found
-
-
 def samples_in(things, x) -> int:
     """Count which of the marked samples `x` (its corner pixels say which) lie in any memory that `things` hold."""
     first, second = x[:, 0, 0, 0], x[:, 0, 0, 7]
@@ -309,7 +276,7 @@ def samples_in(things, x) -> int:
     return len(hits)
 
 
-def test_the_search_finds_what_can_be_reached(stream):
+def test_the_search_finds_what_can_be_reached(stream, reached):
     test = stream.test(0)
 
     def closure():
@@ -333,7 +300,7 @@ def test_the_search_finds_what_can_be_reached(stream):
 
 
 @STRATEGIES
-def test_it_cannot_reach_test_data(stream, make_agent, scripted, name):
+def test_it_cannot_reach_test_data(stream, make_agent, scripted, reached, name):
     """In a whole run: what it is given, and `self`, lead to no test sample, no later task and no stream."""
     tests = torch.cat([stream.test(c).x for c in range(len(stream.concepts))])
     supports = [stream.task(i).support.x for i in range(len(stream))]
@@ -372,7 +339,7 @@ def test_it_cannot_reach_test_data(stream, make_agent, scripted, name):
 
 
 @STRATEGIES
-def test_it_does_not_see_what_scores_it(bench_for, name):
+def test_it_does_not_see_what_scores_it(bench_for, reached, name):
     bench = bench_for(name, NEW)
     option = options_of(bench, name)[0]
     seen = []

@@ -104,7 +104,7 @@ def test_settings_reach_the_source_and_are_checked() -> None:
 
 def test_a_setting_that_is_needed_says_what_for() -> None:
     with pytest.raises(
-        RecipeError, match=r"my\.toml: stream\.source_settings\.path: found None; npz needs it: The \.npz"
+        RecipeError, match=r"my\.toml: stream\.source_settings\.path: it is not given; npz needs it: The \.npz"
     ):
         make_source("npz", {}, "my.toml")
 

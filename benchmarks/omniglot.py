@@ -2,7 +2,7 @@
 
     python -P benchmarks/omniglot.py protonet --seeds 1 2 3      # all four cells of one split
     python -P benchmarks/omniglot.py protonet --split alphabet
-    python -P benchmarks/omniglot.py maml --ways 5 --shots 1     # one cell
+    python -P benchmarks/omniglot.py maml --seeds 1 2 3
     python -P benchmarks/omniglot.py table --write               # docs/omniglot.md from what is finished
 
 Protocol. Images are resized to 28x28 once and kept in memory; every character turned by 0, 90, 180 and 270 degrees
@@ -40,7 +40,7 @@ from torch.func import functional_call
 
 from evermap.errors import DataMissing, EvermapError, UserError
 from evermap.strategies.episodic import rotated_episodes_loss, similarity
-from evermap.strategies.meta_gradient import inner_step, meta_gradient
+from evermap.strategies.meta_gradient import inner_step
 
 ROOT = Path(__file__).resolve().parent.parent
 BESIDE = ROOT.parent / "shared" / "data"
@@ -198,67 +198,104 @@ class ProtoNet:
 
 @dataclass(frozen=True)
 class Maml:
-    """How MAML is trained, exact in second order; one run serves one cell. Batch statistics: it is transductive."""
+    """How MAML is trained, exact in second order; one run serves all four cells.
 
-    ways: int = 5
-    trained_shots: int = 1
-    steps: int = 4000
-    tasks: int = 16
-    queries: int = 5
-    inner_lr: float = 0.4
-    inner_steps: int = 1
+    The head starts with equal rows (Ye & Chao 2022, arXiv 2111.10040) and the inner loop of training takes one step:
+    it moves the head alone, whatever it may move, so the features of an episode are those before adaptation, and many
+    episodes share what was encoded. Their meta-gradient is exact; the step's size is learned. In testing the inner loop
+    moves all weights, in `test_steps` steps. Batch norm's statistics are those of training: an answer does not depend
+    on the other queries.
+    """
+
+    steps: int = 5000
+    classes: int = 60
+    ways: int = 20
+    shots: int = 1
+    samples: int = 5
+    inner_lr: float = 0.02
+    body_lr: float = 0.02
     test_steps: int = 3
     filters: int = 64
     down: str = "stride"
     lr: float = 2e-3
+    warm_up: float = 0.05
     shift: int = 2
-    clamp: float = 10.0
+    precision: str = "bfloat16"
 
     def train(self, images: Tensor, rng: torch.Generator) -> Iterator[tuple[int, Callable[..., list[float]]]]:
         """Meta-train; after every meta-step yield its number and a function that tests what was learned."""
-        body = network(self.down, self.filters, running=False)
-        size = body(torch.zeros(2, 1, 28, 28)).shape[1]
-        model = nn.Sequential(body, nn.Linear(size, self.ways))
-        adam = torch.optim.Adam(model.parameters(), lr=self.lr, fused=True)
+        body = network(self.down, self.filters, running=True).to(memory_format=torch.channels_last)
+        size = nn.Parameter(torch.tensor(self.inner_lr))  # of the head's inner step, times the number of classes
+        groups = [{"params": list(body.parameters()), "lr": 1.0}, {"params": [size], "lr": self.inner_lr}]
+        adam = torch.optim.Adam(groups, fused=True)
+        for step in range(1, self.steps + 1):
+            drawn = draw(images, self.classes, self.samples, rng)
+            x = shifted(normalised(drawn), self.shift, rng).contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
+                features = body(x).float()
+            features = features.view(self.classes, self.samples, -1)
+            loss = one_step_loss(features, self.shots, self.ways, size, rng)
+            factor = self.lr * one_cycle(step / self.steps, self.warm_up)
+            _descend(loss, adam, factor, (1.0, self.inner_lr))
+            yield step, self._tester(body, size.item())
 
-        def loss(parameters: Any, x: Tensor, y: Tensor) -> Tensor:
-            return F.cross_entropy(functional_call(model, dict(parameters), (x,)), y)
+    def _tester(self, body: nn.Module, size: float) -> Callable[..., list[float]]:
+        """Make the function that tests: every episode adapts all weights anew, beginning with a head of zeros."""
 
         def test(images: Tensor, ways: int, shots: int, episodes: int, rng: torch.Generator) -> list[float]:
-            start, found = {n: p.detach() for n, p in model.named_parameters()}, []
+            body.eval()
+            start, found = {f"body.{n}": p.detach() for n, p in body.named_parameters()}, []
+            with torch.no_grad():
+                features = body(torch.zeros(1, 1, 28, 28)).shape[1]
+            start |= {"head.weight": torch.zeros(ways, features), "head.bias": torch.zeros(ways)}
+            lrs = {n: torch.tensor([size * ways if n.startswith("head.") else self.body_lr]) for n in start}
             for _ in range(episodes):
-                x, y, xq, yq = self._episode(images, shots, QUERIES, 0, rng)
-                theta: Any = start
+                drawn, y = draw(images, ways, shots + QUERIES, rng), torch.arange(ways)
+                x, xq = normalised(drawn[:, :shots]), normalised(drawn[:, shots:])
+                y, yq = y.repeat_interleave(shots), y.repeat_interleave(QUERIES)
+                theta = start
                 for _ in range(self.test_steps):
-                    theta = inner_step(loss, theta, x, y, self.inner_lr)
+                    theta = inner_step(self._loss(body), theta, x, y, lrs)
                 with torch.no_grad():
-                    said = functional_call(model, dict(theta), (xq,)).argmax(dim=1)
-                found.append(float((said == yq).float().mean()))
+                    found.append(float((self._outputs(body, theta, xq).argmax(dim=1) == yq).float().mean()))
+            body.train()
             return found
 
-        for step in range(1, self.steps + 1):
-            start = dict(model.named_parameters())
-            total = {n: torch.zeros_like(p) for n, p in start.items()}
-            for _ in range(self.tasks):
-                split = self._episode(images, self.trained_shots, self.queries, self.shift, rng)
-                found = meta_gradient(loss, start, split, steps=self.inner_steps, lr=self.inner_lr)
-                for n, g in found.start.items():
-                    total[n] += g / self.tasks
-            for n, p in start.items():
-                p.grad = total[n].clamp_(-self.clamp, self.clamp)
-            for group in adam.param_groups:
-                group["lr"] = self.lr * (1 - (step - 1) / self.steps)
-            adam.step()
-            yield step, test
+        return test
 
-    def _episode(
-        self, images: Tensor, shots: int, queries: int, shift: int, rng: torch.Generator
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        drawn = draw(images, self.ways, shots + queries, rng)
-        labels = torch.arange(self.ways)
-        x, xq = normalised(drawn[:, :shots]), normalised(drawn[:, shots:])
-        x, xq = shifted(x, shift, rng), shifted(xq, shift, rng)
-        return x, labels.repeat_interleave(shots), xq, labels.repeat_interleave(queries)
+    def _outputs(self, body: nn.Module, theta: Any, x: Tensor) -> Tensor:
+        own = {n.removeprefix("body."): p for n, p in theta.items() if n.startswith("body.")}
+        return F.linear(functional_call(body, own, (x,)), theta["head.weight"], theta["head.bias"])
+
+    def _loss(self, body: nn.Module) -> Callable[[Any, Tensor, Tensor], Tensor]:
+        return lambda theta, x, y: F.cross_entropy(self._outputs(body, theta, x), y)
+
+
+def one_step_loss(features: Tensor, shots: int, ways: int, size: Tensor | float, rng: torch.Generator) -> Tensor:
+    """Judge an encoder by MAML's query loss after one inner step, over many episodes on samples encoded once.
+
+    A head of C equal rows says 1/C of every class, whatever the sample: its gradient does not reach the features, and a
+    step of size α gives row c the value `w + α/C (m_c − m)`, with the mean m_c of the features of its class and the
+    mean m of all. What the rows have in common drops out of the softmax: logits are `α/C m_c · q`.
+
+    Args:
+        features: Shape `(classes, samples, d)`.
+        shots: Support samples of a class, below `samples`; every sample has its turn, and the others are queries.
+        ways: C; the classes are dealt out at random to as many episodes as they suffice for.
+        size: α/C.
+        rng: Deals.
+
+    Returns:
+        The mean log-loss of all queries of all episodes, a scalar.
+    """
+    classes, samples, _ = features.shape
+    dealt = torch.randperm(classes, generator=rng)[: classes // ways * ways].view(-1, ways)
+    episodes = features[dealt]  # (E, C, K, d)
+    turned = torch.cat([episodes.roll(-turn, dims=2) for turn in range(samples)])
+    rows = size * turned[:, :, :shots].mean(dim=2)  # (E·K, C, d)
+    logits = turned[:, :, shots:].flatten(1, 2) @ rows.transpose(1, 2)
+    labels = torch.arange(ways).repeat_interleave(samples - shots).expand(len(turned), -1)
+    return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
 
 Recipe = ProtoNet | Maml
@@ -271,11 +308,11 @@ def one_cycle(done: float, warm_up: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (done - warm_up) / (1 - warm_up)))
 
 
-def _descend(loss: Tensor, adam: torch.optim.Optimizer, lr: float) -> None:
+def _descend(loss: Tensor, adam: torch.optim.Optimizer, lr: float, relative: tuple[float, ...] = (1.0,)) -> None:
     if not math.isfinite(value := loss.item()):
         raise UserError(f"the training loss is {value}; a smaller learning rate may help.")
-    for group in adam.param_groups:
-        group["lr"] = lr
+    for group, factor in zip(adam.param_groups, relative, strict=True):
+        group["lr"] = lr * factor
     adam.zero_grad()
     loss.backward()
     adam.step()
@@ -311,7 +348,6 @@ def run(
     training, test = data.split(split)
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
-    cells = CELLS if isinstance(recipe, ProtoNet) else ((recipe.ways, recipe.trained_shots),)
     looks = {round(recipe.steps * 2.0 ** (i - POINTS)) for i in range(1, POINTS)} - {0}
     spent, curve, result = 0.0, [], {}
     start = time.process_time()
@@ -319,11 +355,11 @@ def run(
         if step in looks or step == recipe.steps:
             spent += time.process_time() - start
             last = step == recipe.steps
-            for ways, shots in cells if last else cells[:1]:
+            for ways, shots in CELLS if last else CELLS[:1]:
                 count = episodes if last else min(episodes, 200)
                 drawn = torch.Generator().manual_seed(1000 + 100 * ways + shots)
                 accuracy, half = interval(answers(test, ways, shots, count, drawn))
-                if (ways, shots) == cells[0]:
+                if (ways, shots) == CELLS[0]:
                     curve.append([round(spent, 1), accuracy, count])
                 if last:
                     result[f"{ways}w{shots}s"] = {"accuracy": accuracy, "half": half, "episodes": count}
@@ -345,16 +381,14 @@ def interval(accuracies: list[float]) -> tuple[float, float]:
 
 def key(recipe: Recipe, split: str, seed: int) -> str:
     """Name a run in the file of results."""
-    if isinstance(recipe, Maml):
-        return f"maml {recipe.ways}w{recipe.trained_shots}s {split} {seed}"
-    return f"protonet {split} {seed}"
+    return f"{'maml' if isinstance(recipe, Maml) else 'protonet'} {split} {seed}"
 
 
 def table(results: dict[str, Any]) -> str:
     """Write what is finished as Markdown; what is not is "not run yet"."""
     lines = ["| method, split | seeds | CPU s a run | 5-way 1-shot | 5-way 5-shot | 20-way 1-shot | 20-way 5-shot |"]
     lines.append("| --- | --- | --- | --- | --- | --- | --- |")
-    for method, what in (("protonet", "ProtoNet"), ("maml", "MAML (transductive)")):
+    for method, what in (("protonet", "ProtoNet"), ("maml", "MAML")):
         for split in ("random", "alphabet"):
             mine = {k: r for k, r in results.items() if k.startswith(method) and k.split()[-2] == split}
             seconds = [r["cpu_seconds"] for r in mine.values()]
@@ -430,7 +464,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     for name, kind in (("protonet", ProtoNet), ("maml", Maml)):
         made = kinds.add_parser(name, help=kind.__doc__)
         for field, default in asdict(kind()).items():
-            option = "--" + field.removeprefix("trained_").replace("_", "-")
+            option = "--" + field.replace("_", "-")
             choices = {"down": ("stride", "pool"), "precision": ("bfloat16", "float32")}.get(field)
             made.add_argument(option, dest=field, type=type(default), default=default, choices=choices)
         made.add_argument("--seeds", type=int, nargs="+", default=[1])
@@ -476,12 +510,15 @@ def play(given: argparse.Namespace) -> None:
         if not isinstance(value, str) and value <= 0 and name not in ("shift", "warm_up"):
             raise UserError(f"--{name.replace('_', '-')} {value}: it must be greater than 0.")
     recipe: Recipe = kind(**settings)
-    if isinstance(recipe, ProtoNet) and recipe.shots >= recipe.samples:
+    if recipe.shots >= recipe.samples:
         raise UserError(f"--shots {recipe.shots}: it must be below --samples {recipe.samples}; the others are queries.")
+    if isinstance(recipe, Maml) and recipe.ways > recipe.classes:
+        raise UserError(f"--ways {recipe.ways}: it must be at most --classes {recipe.classes}.")
     data = load(given.data)
     most = 4 * min(data.background, round(len(data.names) * (1 - TRAINING_CHARACTERS / 1623)))
-    if recipe.ways > most:
-        raise UserError(f"--ways {recipe.ways}: there are {most} classes.")
+    for name in ("ways", "classes"):
+        if (wanted := settings.get(name, 0)) > most:
+            raise UserError(f"--{name} {wanted}: there are {most} classes.")
     torch.set_num_threads(1)
     for seed in given.seeds:
         name = key(recipe, given.split, seed)

@@ -12,8 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
+from evermap.strategies.meta_gradient import meta_gradient
+
 FILE = Path(__file__).parents[2] / "benchmarks" / "omniglot.py"
 DRAWINGS = 20
+TINY_MAML = ["--filters=8", "--classes=8", "--ways=4", "--samples=3"]
 PUBLISHERS = {"background": {"Greek": 3, "Armenian": 3}, "evaluation": {"Tibetan": 2, "Angelic": 3}}
 
 
@@ -110,6 +113,39 @@ def test_intervals_by_hand(omniglot):
     assert omniglot._cell([]) == "not run yet"
 
 
+def test_the_shared_episodes_have_the_meta_gradient_of_their_inner_steps(omniglot):
+    """A small network in float64: every episode apart, by MAML's own inner step on all weights, head rows equal."""
+    torch.manual_seed(0)
+    body = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh()).double()
+    x = torch.randn(4, 3, 6, dtype=torch.float64)  # (classes, samples, ...)
+    ways, shots, size = 2, 1, 0.35
+    loss = omniglot.one_step_loss(body(x), shots, ways, size, torch.Generator().manual_seed(3))
+    found = torch.autograd.grad(loss, list(body.parameters()))
+    row = torch.randn(1, 5, dtype=torch.float64)
+    start = {f"body.{n}": p.detach() for n, p in body.named_parameters()}
+    start |= {"head.weight": row.repeat(ways, 1), "head.bias": torch.full((ways,), 0.7, dtype=torch.float64)}
+
+    def episode_loss(theta, x, y):
+        own = {n.removeprefix("body."): p for n, p in theta.items() if n.startswith("body.")}
+        features = torch.func.functional_call(body, own, (x,))
+        return torch.nn.functional.cross_entropy(features @ theta["head.weight"].T + theta["head.bias"], y)
+
+    dealt = torch.randperm(4, generator=torch.Generator().manual_seed(3)).view(2, 2)
+    losses, gradients = [], []
+    for classes in dealt.tolist():
+        for turn in range(3):
+            drawn = x[classes].roll(-turn, dims=1)
+            split = (drawn[:, 0], torch.arange(2), drawn[:, 1:].flatten(0, 1), torch.tensor([0, 0, 1, 1]))
+            # The loss is a mean over `ways` samples, so that a step of size · ways makes rows of size · mean.
+            meta = meta_gradient(episode_loss, start, split, steps=1, lr=size * ways)
+            losses.append(float(meta.loss))
+            gradients.append([meta.start[f"body.{n}"] for n, _ in body.named_parameters()])
+    assert loss.item() == pytest.approx(sum(losses) / 6, abs=1e-12)
+    for one, *others in zip(found, *gradients, strict=True):
+        assert float((one - sum(others) / 6).abs().max()) < 1e-9
+        assert float(one.abs().max()) > 1e-4
+
+
 def test_runs_are_kept_and_the_table_is_completed(omniglot, folder, tmp_path, capsys):
     results = tmp_path / "results.json"
     common = ["--data", str(folder), "--results", str(results), "--episodes", "5", "--steps", "3"]
@@ -129,9 +165,9 @@ def test_runs_are_kept_and_the_table_is_completed(omniglot, folder, tmp_path, ca
         assert json.loads(results.read_text()) == first
         assert omniglot.main(["protonet", *tiny, "--shift", "1"]) == 0
         assert "finished with another recipe" in capsys.readouterr().out
+        assert omniglot.main(["maml", *common, *TINY_MAML, "--split", "alphabet"]) == 0
     finally:
         omniglot.CELLS = omniglot_cells
-    assert omniglot.main(["maml", *common, "--tasks", "2", "--filters", "8", "--split", "alphabet"]) == 0
     capsys.readouterr()
     assert omniglot.main(["table", "--results", str(results)]) == 0
     said = capsys.readouterr().out
@@ -139,7 +175,7 @@ def test_runs_are_kept_and_the_table_is_completed(omniglot, folder, tmp_path, ca
     assert rows["ProtoNet, random"][0].strip() == "1, 2"
     assert "(2 seeds)" in rows["ProtoNet, random"][2]
     assert rows["ProtoNet, random"][4].strip() == "not run yet"
-    assert "(one seed)" in rows["MAML (transductive), alphabet"][2]
+    assert "(one seed)" in rows["MAML, alphabet"][2]
     assert "- maml, 5-way 1-shot, 98.0 or more: not run yet" in said
 
 
@@ -147,7 +183,7 @@ def test_the_same_seed_gives_the_same_figures(omniglot, folder):
     data = omniglot.load(folder)
     for recipe in (
         omniglot.ProtoNet(steps=2, ways=4, samples=3, filters=8, precision="float32"),
-        omniglot.Maml(steps=2, ways=3, tasks=2, filters=8),
+        omniglot.Maml(steps=2, classes=6, ways=3, filters=8),
     ):
         cells, omniglot.CELLS = omniglot.CELLS, ((5, 1),)
         made = [omniglot.run(recipe, data, "random", seed, 4, lambda _: None) for seed in (1, 1, 2)]
@@ -175,7 +211,10 @@ def test_the_page_is_what_is_finished(omniglot):
         (["protonet", "--data", "nowhere"], "images_background.zip: there is no such file. It comes from https://"),
         (["protonet", "--shots", "5"], "--shots 5: it must be below --samples 5"),
         (["protonet", "--steps", "0"], "--steps 0: it must be greater than 0"),
-        (["maml", "--ways", "50"], "--ways 50: there are 12 classes."),
+        (["maml", "--ways", "5"], "--classes 60: there are 12 classes."),
+        (["maml", "--shots", "5"], "--shots 5: it must be below --samples 5"),
+        (["protonet", "--ways", "50"], "--ways 50: there are 12 classes."),
+        (["maml", "--classes", "10"], "--ways 20: it must be at most --classes 10."),
     ],
 )
 def test_a_mistake_is_one_sentence(omniglot, folder, tmp_path, capsys, arguments, said):

@@ -258,10 +258,11 @@ def compare(
 ) -> None:
     """Compare agents on scenarios, paired by seed; finished runs are kept, and a second call runs what is missing."""
     from .errors import UserError
-    from .scenarios.cells import Grid, seeds_of
+    from .scenarios.cells import Grid
     from .scenarios.compare import Sitting
     from .scenarios.condition import condition
     from .scenarios.outcomes import quantities
+    from .scenarios.seed_list import seeds_of
 
     given = {"json": as_json, "csv": as_csv, "latex": as_latex, "markdown": as_markdown}
     forms = [form for form, wanted in given.items() if wanted]
@@ -472,7 +473,9 @@ def regret(
     agent: Annotated[
         str | None, typer.Option(metavar="NAME", help="The selector; left out: the one that the scenario names.")
     ] = None,
-    seeds: Annotated[str, typer.Option(metavar="LIST", help="The seeds, as in 0,1,2 or 0-9.")] = "0-2",
+    seeds: Annotated[
+        str, typer.Option(metavar="SEEDS", help="How many (10: seeds 0 to 9), or which (3-7; 0,4,9).")
+    ] = "3",
     fixed: Annotated[
         list[str] | None,
         typer.Option("--fixed", metavar="NAME", help="A strategy it is held against; left out: every one."),

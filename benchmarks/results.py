@@ -21,12 +21,13 @@ from typing import Any
 
 from evermap.errors import UserError
 from evermap.reports.comparison_text import to_markdown
-from evermap.scenarios.cells import Grid, finished, named, seeds_of
+from evermap.scenarios.cells import Grid, finished, named
 from evermap.scenarios.compare import Sitting
 from evermap.scenarios.comparison import compare
 from evermap.scenarios.outcomes import outcome
 from evermap.scenarios.record import read_record
 from evermap.scenarios.scenario import load_scenario
+from evermap.scenarios.seed_list import seeds_of
 
 SCENARIOS = (
     # task-incremental

@@ -134,33 +134,6 @@ def named(cell: Cell, outcome: Outcome) -> Outcome:
     return replace(outcome, scenario=cell.label, agent=cell.name)
 
 
-def seeds_of(text: str) -> tuple[int, ...]:
-    """Read what `--seeds` says.
-
-    Args:
-        text: "10" for seeds 0 to 9, "3-7" for 3 to 7, "0,4,9" for these.
-
-    Returns:
-        The seeds, in ascending order.
-
-    Raises:
-        UserError: If it is none of these forms, or no seed at all.
-    """
-    said = text.replace(" ", "")
-    found: list[int] = []
-    if re.fullmatch(r"\d{1,6}", said):
-        found = list(range(int(said)))
-    elif re.fullmatch(r"\d{1,18}(-\d{1,18})?(,\d{1,18}(-\d{1,18})?)*", said):
-        for part in said.split(","):
-            first, _, last = part.partition("-")
-            if int(last or first) - int(first) > 100_000:
-                raise UserError(f"--seeds {text}: these are more than 100,000 seeds.")
-            found += range(int(first), int(last or first) + 1)
-    if not found:
-        raise UserError(f"--seeds {text}: write how many (10 means 0 to 9), a range (3-7) or a list (0,4,9).")
-    return tuple(sorted(set(found)))
-
-
 def _recipe(grid: Grid, scenario: str, agent: str, seed: int) -> Scenario:
     """Read a recipe; what `--with` has set is not blamed on `--set`."""
     for text in grid.sets:

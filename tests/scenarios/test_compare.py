@@ -10,7 +10,7 @@ import pytest
 from evermap.errors import OutputError, RecipeError, UserError
 from evermap.scenarios import cells as cells_module
 from evermap.scenarios import compare as compare_module
-from evermap.scenarios.cells import Grid, cells_of, seeds_of
+from evermap.scenarios.cells import Grid, cells_of
 from evermap.scenarios.compare import Sitting, has_store
 from evermap.scenarios.run_lock import locked
 from evermap.scenarios.scenario import load_scenario
@@ -87,20 +87,6 @@ def grid(*agents: str, seeds: int = 2, scenarios: tuple[str, ...] = ("tiny.toml"
 
 def carry_out(sitting: Sitting) -> list[tuple[str, str, int]]:
     return [(step.state, step.cell.name, step.cell.seed) for step in sitting.work() if step is not None]
-
-
-@pytest.mark.parametrize(
-    ("text", "seeds"),
-    [("3", (0, 1, 2)), ("3-5", (3, 4, 5)), ("7,0, 4", (0, 4, 7)), ("0-1,8-9", (0, 1, 8, 9)), ("2,2,1-2", (1, 2))],
-)
-def test_seeds(text, seeds):
-    assert seeds_of(text) == seeds
-
-
-@pytest.mark.parametrize("text", ["", "0", "-1", "1.5", "5-3", "a", "1-", "1,,2", "0-999999999"])
-def test_what_is_no_list_of_seeds(text):
-    with pytest.raises(UserError, match="--seeds"):
-        seeds_of(text)
 
 
 @pytest.mark.usefixtures("workers")

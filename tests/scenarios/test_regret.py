@@ -15,7 +15,6 @@ from evermap.scenarios.regret import CELL, Cell, looking_on, planned, run_cell, 
 from evermap.scenarios.regret_summary import learned_values, summarise
 from evermap.scenarios.run import run
 from evermap.scenarios.scenario import load_scenario
-from evermap.scenarios.seed_list import seeds_of
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small_run import leavings, recipe
@@ -234,14 +233,3 @@ def test_bad_input_is_named(tmp_path):
     (tmp_path / ARMS).write_text('{"format": 1, "task": 0}\n')
     with pytest.raises(RecordError, match="line 1 is damaged"):
         read_table(tmp_path)
-
-
-@pytest.mark.parametrize(("text", "seeds"), [("0", (0,)), ("0,1, 4", (0, 1, 4)), ("0-3,7", (0, 1, 2, 3, 7))])
-def test_seeds_are_read(text, seeds):
-    assert seeds_of(text) == seeds
-
-
-@pytest.mark.parametrize("text", ["", "a", "3-1", "0,,1", "0-5,2", "-1", "0-100000"])
-def test_what_is_no_list_of_seeds_is_refused(text):
-    with pytest.raises(UserError, match="--seeds"):
-        seeds_of(text)

@@ -116,7 +116,7 @@ def test_every_default_is_written_out_and_none_left_out(tmp_path: Path) -> None:
         'name = "my"',
         "evaluate_every = 1",
         'device = "auto"',
-        'selector = "probe"',
+        'selector = "auto"',
         "held_out = 0.2",
         "anchor_features = 512",
         "gate = true",

@@ -112,7 +112,7 @@ def run_cell(cell: Cell) -> Done:
         OutputError: If its folder holds something else.
         UserError: As in `run`.
     """
-    if _finished(cell):
+    if is_finished(cell):
         return Done(cell, kept=True)
     if cell.folder.exists():
         _clear(cell)
@@ -138,7 +138,7 @@ def run_cells(cells: Sequence[Cell], jobs: int = 1, plugins: Sequence[Path] = ()
     Raises:
         UserError: As in `run_cell`; what was finished before is kept.
     """
-    missing = [cell for cell in cells if not _finished(cell)]
+    missing = [cell for cell in cells if not is_finished(cell)]
     yield from (Done(cell, kept=True) for cell in cells if cell not in missing)
     if jobs <= 1 or len(missing) < 2:
         yield from map(run_cell, missing)
@@ -233,7 +233,12 @@ def _facts(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _finished(cell: Cell) -> bool:
+def is_finished(cell: Cell) -> bool:
+    """Tell whether a cell is there, whole, and of the recipe that is asked for.
+
+    Args:
+        cell: The cell.
+    """
     path = cell.folder / CELL
     try:
         found = json.loads(path.read_text("utf-8"))

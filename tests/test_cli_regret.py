@@ -57,7 +57,7 @@ def test_regret_prints_tables_and_keeps_its_runs(capsys):
 
 
 def test_of_one_seed_without_fixed_strategies_there_is_no_gap(capsys):
-    assert main(["regret", "tiny.toml", "--seeds", "3", "--no-fixed", "--agent", "fixed:prototype"]) == 0
+    assert main(["regret", "tiny.toml", "--seeds", "3-3", "--no-fixed", "--agent", "fixed:prototype"]) == 0
     out = capsys.readouterr().out
     assert "seed 3" in out
     assert "n/a" in out
@@ -70,7 +70,7 @@ def test_of_one_seed_without_fixed_strategies_there_is_no_gap(capsys):
         (["tiny.toml", "--seeds", "two"], "--seeds two: 'two' is no seed"),
         (["tiny.toml", "--fixed", "protoype"], "Did you mean prototype"),
         (["tiny.toml", "--agent", "prob"], "--agent: agent.selector: found 'prob'"),
-        (["tiny.toml", "tiny.toml", "--seeds", "0"], "Two scenarios are called 'tiny'"),
+        (["tiny.toml", "tiny.toml", "--seeds", "1"], "Two scenarios are called 'tiny'"),
         (["tinny.toml"], "there is no such scenario file"),
         (["tiny.toml", "--set", "stream.ways=3"], "--set"),
     ],

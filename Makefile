@@ -12,7 +12,7 @@ BENCH_ARGS ?=
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow lint format bench clean
+.PHONY: help install demo test test-slow lint format bench selection clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,9 @@ lint: $(STAMP)  ## check format, style, types and the direction of imports
 format: $(STAMP)  ## put the code into its format and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+selection: $(STAMP)  ## measure what choosing is worth (half an hour); finished runs are kept
+	$(BIN)/python -P benchmarks/selection.py --jobs 2 --page docs/selection.md
 
 bench: $(STAMP)  ## measure speed
 	$(BIN)/python -P benchmarks/speed.py $(BENCH_ARGS)

@@ -79,6 +79,51 @@ def test_finetuning_in_place_reproduces_naives_matrix(recipe, tmp_path, monkeypa
     assert moved > 0, "the shared encoder changes, so that earlier tasks' answers do"
 
 
+def test_the_competitor_naive_is_the_same_reference(recipe, tmp_path, monkeypatch):
+    """`avalanche:Naive` from the same beginning gives the reference's matrix, on what was learned."""
+    from avalanche.training.plugins import SupervisedPlugin
+
+    from evermap.scenarios import contender as contenders
+    from evermap.scenarios.scenario import Scenario
+
+    stream = build_stream(recipe.stream, recipe.seed)
+    begun = []
+
+    class Beginning(SupervisedPlugin):
+        """Notes the weights that every task begins with: of the encoder the first time, of the head every time."""
+
+        def before_training_exp(self, strategy, **kwargs):
+            task = strategy.experience.task_label
+            layer, rows = strategy.model.heads.classifiers[str(task)].classifier, list(stream.task(task).classes)
+            head = {"weight": layer.weight[rows].detach().clone(), "bias": layer.bias[rows].detach().clone()}
+            begun.append((state(strategy.model.encoder), head))
+
+    build = contenders.build
+
+    def watched(name, arguments, materials):
+        built = build(name, arguments, materials)
+        built.strategy.plugins.append(Beginning())
+        return built
+
+    monkeypatch.setattr(contenders, "build", watched)
+    text = f"avalanche:Naive(lr={LR}, optimiser='sgd', batch_size={BATCH}, epochs={EPOCHS}, shuffle=False)"
+    data = recipe.model_dump(mode="json", exclude_none=True)
+    data["agent"]["selector"] = text
+    events = list(run(Scenario.model_validate(data), tmp_path))
+    ours = [event.values for event in events if type(event).__name__ == "Evaluated"]
+    assert [event.units for event in events if type(event).__name__ == "Learned"] == [STEPS] * 5
+    theirs = naive(stream, begun)
+    moved = 0
+    for column, concept in enumerate(stream.concepts):
+        samples = len(stream.test(column).y)
+        for row in range(column, len(stream)):
+            one, other = ours[row + 1][column], theirs[row][column]
+            assert round(abs(one - other) * samples) <= 1, f"{concept.name} after task {row}: {one} and {other}"
+            moved += one != ours[column + 1][column]
+    assert min(theirs[i][i] for i in range(5)) > 0.8, "both learn"
+    assert moved > 0, "earlier tasks' answers do change"
+
+
 def naive(stream, begun):
     """Accuracies of Avalanche's multi-head Naive after every task, from the given encoder and heads."""
     from avalanche.evaluation.metrics import accuracy_metrics

@@ -338,6 +338,30 @@ def test_it_cannot_reach_test_data(stream, make_agent, scripted, reached, name):
     assert len(looked) >= 1 + kind.joint + kind.consolidates
 
 
+def test_whoever_looks_on_while_it_learns_leaves_no_test_data_behind(stream, make_agent, scripted):
+    tests, kind = (
+        torch.cat([stream.test(c).x for c in range(len(stream.concepts))]),
+        registry.load("strategy", "finetune"),
+    )
+    looked = []
+
+    class Spy(kind):
+        def learn(self, task, known, rng):
+            steps = super().learn(task, known, rng)
+            for unit, yielded in enumerate(steps):
+                if unit == 1 and task.index == RETURNING:  # it was evaluated after its first unit
+                    things = reached([self, task, known, rng, steps, yielded], skip=[Spy])
+                    looked.append(samples_in(things, tests))
+                    assert not any(isinstance(thing, Stream | TestSet | Measures) for thing in things)
+                yield yielded
+
+    script = scripted(["scratch"] * RETURNING + ["finetune"])
+    agent = make_agent(KnowledgeStore.in_memory(), script, {"finetune": Spy}, pause_every=1, sharing="in-place")
+    events = [type(event).__name__ for event in lifelong(agent, stream, Measures(stream))]
+    assert events.count("EvaluatedDuring") > len(stream)
+    assert looked == [0]
+
+
 @STRATEGIES
 def test_it_does_not_see_what_scores_it(bench_for, reached, name):
     bench = bench_for(name, NEW)

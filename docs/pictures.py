@@ -1,7 +1,9 @@
-"""Make the README's pictures, docs/report.png and docs/live.svg: `python docs/pictures.py [RUN]`.
+"""Make the README's pictures in docs/: `python docs/pictures.py [RUN [RUNS]]`.
 
-RUN is the folder of a run; without it the demonstration is run first. The report is photographed by Chromium, the live
-display is replayed up to where a guard has spoken. Same record, same pictures: the time of day is left out.
+RUN is the folder of a run; without it the demonstration is run first. RUNS is a folder of runs of it by several agents
+and seeds; without it they are run as well. Reports are photographed by Chromium (report.png, several.png), the live
+display is replayed up to where a guard has spoken (live.svg), and the gallery is what `evermap report --figures` draws.
+Same records, same pictures: the time of day is left out.
 """
 
 from __future__ import annotations
@@ -21,12 +23,19 @@ from rich.console import Console
 from rich.terminal_theme import DIMMED_MONOKAI
 
 from evermap.reports.live import Picture
-from evermap.reports.report import write_report
+from evermap.reports.paper import draw
+from evermap.reports.report import report, write_report
+from evermap.reports.report_several import report_several
+from evermap.reports.several import runs_in
 
 DOCS = Path(__file__).resolve().parent
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 REPORT_SIZE = (1200, 3000)  # pixels; what is left blank below is cut off
 REST = "main > section:nth-of-type(n + 3), footer { display: none; }"  # headline numbers and table of tasks stay
+# Of the report of several runs: the figures of its first scenario, without tables.
+SEVERAL_REST = "main > section:nth-of-type(n + 2), footer, .thirds ~ *, .scenario > .scroll, h3:has(+ .scroll)"
+AGENTS, SEEDS = ("probe", "fixed:finetune", "fixed:prototype", "random"), 3  # of the report of several runs
+GALLERY = {"one": ("waterfall", "choices", "provenance"), "several": ("over-time", "cost", "test-sets")}
 LIVE_SIZE = (112, 60)  # columns and lines of the terminal
 
 
@@ -43,6 +52,53 @@ def run_demo(out: Path) -> Path:
     return out
 
 
+def run_several(out: Path) -> Path:
+    """Run the demonstration with several agents and seeds.
+
+    Args:
+        out: Where the folders of the runs go.
+
+    Returns:
+        The same folder.
+    """
+    for agent in AGENTS:
+        for seed in range(SEEDS):
+            target = out / f"{agent.replace(':', '-')}-{seed}"
+            options = ["--selector", agent, "--seed", str(seed), "--out", str(target)]
+            subprocess.run([sys.executable, "-m", "evermap", "run", "demo", *options], check=True, capture_output=True)
+    return out
+
+
+def gallery(run: Path, runs: Path, target: Path) -> None:
+    """Draw the figures that the README shows.
+
+    Args:
+        run: The folder of a record; it is read, not changed.
+        runs: A folder of records.
+        target: The folder of the SVG files.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder)
+        draw(report(run, scratch / "report")[1], scratch / "one")
+        draw(report_several(runs_in([runs]), scratch / "side")[1], scratch / "several")
+        target.mkdir(exist_ok=True)
+        for kind, names in GALLERY.items():
+            for name in names:
+                shutil.copy(scratch / kind / f"{name}.svg", target / f"{name}.svg")
+
+
+def several_picture(runs: Path, target: Path) -> None:
+    """Photograph the report of several runs.
+
+    Args:
+        runs: A folder of records.
+        target: The PNG file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        page = report_several(runs_in([runs]), Path(folder), "fixed:finetune")[0]
+        photograph(page, target, f"{SEVERAL_REST} {{ display: none; }}")
+
+
 def report_picture(run: Path, target: Path) -> None:
     """Photograph the top of a run's report.
 
@@ -50,24 +106,36 @@ def report_picture(run: Path, target: Path) -> None:
         run: The folder of the record; it is copied, not changed.
         target: The PNG file.
     """
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if browser is None:
-        raise SystemExit(f"There is no browser to photograph the report with; looked for {', '.join(BROWSERS)}.")
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "run"
         shutil.copytree(run, copy, ignore=shutil.ignore_patterns("store"))
         manifest = json.loads((copy / "manifest.json").read_text())
         manifest["started"] = ""
         (copy / "manifest.json").write_text(json.dumps(manifest))
-        page, shot = write_report(copy), Path(folder) / "shot.png"
-        page.write_text(page.read_text().replace("</style>", f"{REST}</style>", 1))
+        photograph(write_report(copy), target, REST)
+
+
+def photograph(page: Path, target: Path, rest: str) -> None:
+    """Photograph the top of a page, in light colours.
+
+    Args:
+        page: The HTML file; it is changed.
+        target: The PNG file.
+        rest: CSS that hides what is not wanted.
+    """
+    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if browser is None:
+        raise SystemExit(f"There is no browser to photograph the report with; looked for {', '.join(BROWSERS)}.")
+    with tempfile.TemporaryDirectory() as folder:
+        shot = Path(folder) / "shot.png"
+        page.write_text(page.read_text().replace("</style>", f"{rest}</style>", 1))
         size = ",".join(map(str, REPORT_SIZE))
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder}/user"]
         options += ["--blink-settings=preferredColorScheme=1", f"--window-size={size}", f"--screenshot={shot}"]
         subprocess.run([browser, *options, page.as_uri()], check=True, capture_output=True, timeout=120)
         picture = Image.open(shot).convert("RGB")
         drawn = ImageChops.difference(picture, Image.new("RGB", picture.size, picture.getpixel((0, 0)))).getbbox()
-        cut = picture.crop((0, 0, picture.width, drawn[3] + 24))
+        cut = picture.crop((0, 0, picture.width, min(drawn[3] + 24, picture.height)))
         cut.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(target, optimize=True)
 
 
@@ -97,11 +165,14 @@ def live_picture(run: Path, target: Path) -> None:
 
 
 def main() -> None:
-    """Make both pictures from the run that is named, or from a new one."""
+    """Make all pictures from the runs that are named, or from new ones."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(sys.argv[1]) if len(sys.argv) > 1 else run_demo(Path(folder) / "demo")
+        runs = Path(sys.argv[2]) if len(sys.argv) > 2 else run_several(Path(folder) / "several")
         report_picture(run, DOCS / "report.png")
+        several_picture(runs, DOCS / "several.png")
         live_picture(run, DOCS / "live.svg")
+        gallery(run, runs, DOCS / "gallery")
 
 
 if __name__ == "__main__":

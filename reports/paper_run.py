@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .palette import palette
 from .paper import COLUMN, PAGE, Drawing, canvas, colour, full, label, scaled, tidy, what
-from .paper_tasks import choices, cost, learning, provenance
+from .paper_tasks import calibration, choices, cost, during, learning, provenance
 from .units import known, score
 from .waterfall import STEPS
 
@@ -37,6 +37,8 @@ def drawings(summary: Json) -> dict[str, Drawing]:
         "choices": lambda: choices(summary),
         "provenance": lambda: provenance(summary),
         "learning": lambda: learning(summary),
+        "during": lambda: during(summary),
+        "calibration": lambda: calibration(summary),
         "cost": lambda: cost(summary),
     }
 

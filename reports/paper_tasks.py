@@ -1,4 +1,4 @@
-"""The figures of one run's tasks for a paper: choices, who helped whom, learning curves, cost."""
+"""The figures of one run's tasks for a paper: choices, who helped whom, learning, calibration, cost."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .html import strategy_colours
+from .interim import interim, timeline
 from .palette import palette
 from .paper import COLUMN, PAGE, canvas, colour, full, label, scaled, tidy, what
 from .provenance import provenance as laid_out
@@ -135,6 +136,66 @@ def learning(summary: Json) -> Figure | None:
 
 def _points(curve: Json) -> list[tuple[float, float]]:
     return [(min(each["fraction"], 1.0), each["accuracy"]) for each in curve["points"] if known(each["accuracy"])]
+
+
+def during(summary: Json) -> Figure | None:
+    """Draw what every test set loses and regains while later tasks are learned.
+
+    Args:
+        summary: What `summary.summarise` gave.
+    """
+    shown = interim(summary)
+    if not shown:
+        return None
+    columns = min(4, len(shown))
+    deep = math.ceil(len(shown) / columns)
+    figure, grid = canvas(PAGE, min(1.15 * deep + 0.2, 9.5), deep, columns, sharex=True)
+    points = timeline(summary)
+    for k, axes in enumerate(grid):
+        if k >= len(shown):
+            axes.set_visible(False)
+            continue
+        column = shown[k]["number"] - 1
+        row = summary["concepts"][column]["learned_at"]
+        begun = next(i for i, point in enumerate(points) if point[2] == row)
+        since = [(x, values[column], at) for x, values, at in points[begun:]]
+        ys = scaled([value for _, value, _ in since], shown[k]["regression"])
+        for x, _, at in since:
+            if at is not None:
+                axes.axvline(x, color=palette()["faint"], lw=0.6)
+        axes.plot([x for x, _, _ in since], ys, color=colour(0), lw=1)
+        low = min(range(len(ys)), key=lambda i: math.inf if math.isnan(ys[i]) else ys[i])
+        axes.plot([since[low][0]], [ys[low]], "o", ms=3.5, mfc="white", mec=palette()["loss"])
+        axes.set_title(f"{column + 1} {label(shown[k]['name'])}", loc="left")
+        axes.set_xlim(0, points[-1][0])
+        full(axes, shown[k]["regression"])
+        tidy(axes)
+    figure.supylabel(what(summary), fontsize=7)
+    figure.supxlabel("tasks learned", fontsize=7)
+    return figure
+
+
+def calibration(summary: Json) -> Figure | None:
+    """Draw the reliability diagram of the last row.
+
+    Args:
+        summary: What `summary.summarise` gave.
+    """
+    bins = (summary.get("calibration") or {}).get("bins") or []
+    if not bins:
+        return None
+    figure, (axes,) = canvas(COLUMN, 3.2)
+    sure, right = ([100 * each[key] for each in bins] for key in ("confidence", "accuracy"))
+    axes.plot([0, 100], [0, 100], ":", color=palette()["soft"], lw=1)
+    axes.vlines(sure, sure, right, color=palette()["loss"], alpha=0.55, lw=1.5)
+    axes.plot(sure, right, "o-", ms=3, color=colour(0))
+    axes.set_xlim(-2, 102)
+    axes.set_ylim(-2, 102)
+    axes.set_aspect("equal")
+    axes.set_xlabel("probability of the answers, in %")
+    axes.set_ylabel("right answers, in %")
+    tidy(axes)
+    return figure
 
 
 def cost(summary: Json) -> Figure | None:

@@ -55,7 +55,8 @@ def paired(scenario: Json, compared: Json, margin: float) -> dict[str, Any]:
         margin: Half the width of the region of practical equivalence.
 
     Returns:
-        "ticks", "zero", "zone" (left and width of the region) and "rows" as of `means`, with what was tested.
+        "ticks", "zero", "zone" (left and width of the region), "rows" as of `means`, with what was tested, and "note",
+        where the same holds for all rows (else None).
     """
     rows = compared["paired"]
     ends = [value for row in rows for value in (*(row["bootstrap"] or ()), *row["differences"]) if known(value)]
@@ -89,6 +90,7 @@ def paired(scenario: Json, compared: Json, margin: float) -> dict[str, Any]:
         "zero": scale.percent(0.0),
         "zone": (scale.percent(-margin), round(scale.percent(margin) - scale.percent(-margin), 2)),
         "rows": drawn,
+        "note": drawn[0]["note"] if len({row["note"] for row in drawn}) == 1 else None,
     }
 
 

@@ -36,3 +36,13 @@ def test_the_live_display_is_drawn_from_a_record(script: ModuleType, tmp_path: P
     assert drawn[0] == drawn[1]
     assert "prototype" in drawn[0]
     assert "url(http" not in drawn[0]  # no font is fetched
+
+
+def test_the_gallery_is_there_and_small(script: ModuleType) -> None:
+    for names in script.GALLERY.values():
+        for name in names:
+            picture = script.DOCS / "gallery" / f"{name}.svg"
+            assert 1_000 < picture.stat().st_size < 150_000
+            assert "<text" not in picture.read_text()  # no reader needs a font
+    for name in ("report.png", "several.png", "live.svg"):
+        assert 1_000 < (script.DOCS / name).stat().st_size < 150_000

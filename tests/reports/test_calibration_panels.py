@@ -8,6 +8,7 @@ import pytest
 from evermap.reports.figures import Frame
 from evermap.reports.html import render
 from evermap.reports.interim import FRAME, interim
+from evermap.reports.paper_tasks import calibration, during
 from evermap.reports.reliability import reliability
 from evermap.reports.summary import summarise
 from evermap.scenarios.record import read_record
@@ -77,6 +78,13 @@ def test_the_lowest_point_since_a_test_set_was_learned(summary) -> None:
     assert second["lowest"] == 0.4
     # Four tasks; of the two evaluations during the third, the first stands a third of the way from 2 to 3.
     assert second["low"] == (FRAME.x((2 + 1 / 3) / 4), FRAME.y(0.4))
+
+
+@pytest.mark.parametrize("make", [calibration, during])
+def test_both_are_drawn_for_a_paper_where_there_is_something(make, summary) -> None:
+    assert make(summary) is not None
+    del summary["calibration"], summary["during"]
+    assert make(summary) is None
 
 
 def test_a_record_without_them_has_no_panel(summary) -> None:

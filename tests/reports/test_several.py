@@ -172,7 +172,7 @@ def test_names_are_shown_and_never_obeyed(make, tmp_path) -> None:
 def test_one_seed_has_no_interval_and_the_page_says_so(make, tmp_path) -> None:
     said = text_of(report_several(make(seeds=1), tmp_path / "out")[0])
     assert "One seed only: there is no interval." in said
-    assert "one seed only: no interval" in said  # of the differences
+    assert "One seed only: no interval." in said  # of the differences
 
 
 def test_an_agent_that_failed_everywhere_is_there_without_a_number(make, tmp_path) -> None:

@@ -17,15 +17,15 @@ class Friedman:
     Attributes:
         chi_squared: Friedman's statistic, with k − 1 degrees of freedom.
         p: Its p-value.
-        f: Iman and Davenport's statistic, less conservative, with k − 1 and (k − 1)(N − 1) degrees of freedom;
-            infinite where all scenarios agree on the order.
-        f_p: Its p-value.
+        f: Iman and Davenport's statistic, less conservative, with k − 1 and (k − 1)(N − 1) degrees of freedom; None
+            where all scenarios agree on the order: it is infinite then, and its p-value 0 however few they are.
+        f_p: Its p-value; None likewise.
     """
 
     chi_squared: float
     p: float
-    f: float
-    f_p: float
+    f: float | None
+    f_p: float | None
 
 
 def ranks(scores: ArrayLike) -> NDArray[np.float64]:
@@ -54,12 +54,12 @@ def friedman(average_ranks: ArrayLike, scenarios: int) -> Friedman:
     k, n = len(r), scenarios
     chi = float(12 * n / (k * (k + 1)) * ((r**2).sum() - k * (k + 1) ** 2 / 4))
     rest = n * (k - 1) - chi
-    f = (n - 1) * chi / rest if rest > 1e-9 else np.inf
+    f = float((n - 1) * chi / rest) if rest > 1e-9 else None
     return Friedman(
         chi_squared=chi,
         p=float(stats.chi2.sf(chi, k - 1)),
-        f=float(f),
-        f_p=float(stats.f.sf(f, k - 1, (k - 1) * (n - 1))),
+        f=f,
+        f_p=None if f is None else float(stats.f.sf(f, k - 1, (k - 1) * (n - 1))),
     )
 
 

@@ -101,6 +101,16 @@ def cells(folder: Path, words: str = "") -> list[Path]:
     return sorted(each for each in (folder / "runs" / "compare-tiny" / "cells").iterdir() if words in each.name)
 
 
+def test_help_answers_at_once():
+    code = (
+        "import sys; from evermap.cli import main; code = main(['compare', '--help']);"
+        "print(code, [name for name in ('torch', 'numpy', 'scipy', 'pydantic') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "0 []"
+    assert "--fail-if" in done.stdout
+
+
 def test_a_cell_that_fails_is_reported_and_the_rest_goes_on(compared):
     folder, said = compared
     assert said.returncode == 1
@@ -264,6 +274,7 @@ def test_an_impossible_pair_is_refused_before_anything_starts(tmp_path):
     assert not list((tmp_path / "runs" / "compare-tiny" / "cells").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("away")
 def test_a_damaged_cell_is_run_again(capsys):
     (cell,) = cells(Path(), "scratch_seed0")

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..agent.agent import LifelongAgent
 from ..agent.events import Event, Learned, Profiled, Remembered
-from ..errors import OutputError, UnknownName, UserError
+from ..errors import EvermapError, OutputError, UnknownName, UserError
 from ..registry import add_file, registered
 from ..streams.stream import Stream
 from .arm_table import ANSWERS, ARMS, append
@@ -138,13 +138,14 @@ def run_cells(cells: Sequence[Cell], jobs: int = 1, plugins: Sequence[Path] = ()
     Raises:
         UserError: As in `run_cell`; what was finished before is kept.
     """
-    missing = [cell for cell in cells if not _finished(cell)]
-    yield from (Done(cell, kept=True) for cell in cells if cell not in missing)
+    there = [(cell, _finished(cell)) for cell in cells]
+    yield from (Done(cell, kept=True) for cell, finished in there if finished)
+    missing = [cell for cell, finished in there if not finished]
     if jobs <= 1 or len(missing) < 2:
         yield from map(run_cell, missing)
         return
     with ProcessPoolExecutor(jobs, get_context("spawn"), _begin, (tuple(plugins),)) as pool:
-        running = [pool.submit(run_cell, cell) for cell in missing]
+        running = [pool.submit(_in_worker, cell) for cell in missing]
         try:
             for each in as_completed(running):
                 yield each.result()
@@ -254,6 +255,15 @@ def _clear(cell: Cell) -> None:
     if held and "manifest.json" not in held:
         raise OutputError(f"--out {cell.folder}: holds something that is no run; give another --out.")
     shutil.rmtree(cell.folder)
+
+
+def _in_worker(cell: Cell) -> Done:
+    """Run a cell in a worker process; an error comes back as its sentence, for not every one survives the journey."""
+    try:
+        return run_cell(cell)
+    except EvermapError as error:
+        kind = UserError if isinstance(error, UserError) else EvermapError
+        raise kind(f"{cell.title}: {error}") from None
 
 
 def _begin(plugins: Sequence[Path]) -> None:

@@ -12,7 +12,7 @@ import re
 import shutil
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from ..registry import add_file, registered
 from ..streams.stream import Stream
 from .arm_table import ANSWERS, ARMS, append
 from .arms import SOURCES, Arms
+from .existing_runs import ExistingRuns as ExistingRuns  # whoever plans may take runs from there
 from .measures import Measures
 from .regret_summary import NO_LABEL, Part
 from .run import Loop, lifelong, run
@@ -209,6 +210,35 @@ def planned(
         parts.append(Part(recipe.name, tuple(seeds), tuple(each.folder for each in mine), folders))
         cells += [each for several in zip(mine, *others.values(), strict=True) for each in several]
     return parts, cells
+
+
+def taken_from(
+    runs: ExistingRuns, parts: Sequence[Part], cells: Sequence[Cell]
+) -> tuple[list[Part], list[Cell], list[Path]]:
+    """Take fixed strategies from runs that are there already; the agent's own cells must be finished.
+
+    Args:
+        runs: The runs.
+        parts: What there will be of each scenario.
+        cells: The cells of fixed strategies.
+
+    Returns:
+        The parts with the folders of those runs, the cells that are still needed, and the folders.
+    """
+    instead: dict[Path, Path] = {}
+    for part in parts:
+        for name, folders in (part.fixed or {}).items():
+            for mine, folder in zip(part.agents, folders, strict=True):
+                found = None if (folder / CELL).is_file() else runs.like(mine, f"fixed:{name}")
+                if found is not None:
+                    instead[folder] = found
+    changed = [
+        part
+        if part.fixed is None
+        else replace(part, fixed={n: tuple(instead.get(f, f) for f in each) for n, each in part.fixed.items()})
+        for part in parts
+    ]
+    return changed, [cell for cell in cells if cell.folder not in instead], list(instead.values())
 
 
 def cell_folder(out: Path, scenario: str, agent: str, seed: int, arms: bool = False) -> Path:

@@ -482,6 +482,10 @@ def regret(
     ] = None,
     no_fixed: Annotated[bool, typer.Option("--no-fixed", help="Hold it against no fixed strategy.")] = False,
     sources: Annotated[int, typer.Option(min=0, help="Stored encoders from which each strategy is tried at most.")] = 8,
+    runs: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Take runs of fixed strategies from below this folder where they are there."),
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")] = 1,
     size: Size = Sized.default,
     out: Annotated[
@@ -513,12 +517,21 @@ def regret(
         if agent is None or error.field != "agent.selector":
             raise
         raise error.at("--agent") from None
-    from .scenarios.regret import planned, run_cells
+    from .scenarios.regret import ExistingRuns, planned, run_cells, taken_from
 
     names = [] if no_fixed else list(fixed or registered("strategy"))
     parts, cells = planned(recipes, wanted, names, out, sources=sources, data_root=root)
-    for number, done in enumerate(run_cells(cells, jobs, plugin or ()), start=1):
-        _stderr().print(f"{number}/{len(cells)} {done.cell.title}: {'kept' if done.kept else 'done'}")
+    existing, count = ExistingRuns(runs) if runs is not None else None, 0
+    waves = [cells] if existing is None else [[c for c in cells if c.arms], [c for c in cells if not c.arms]]
+    for wave in waves:
+        if existing is not None and wave is waves[-1]:  # what to look for stands in the agent's own runs
+            parts, wave, taken = taken_from(existing, parts, wave)
+            count += len(taken)
+            for folder in taken:
+                _stderr().print(f"{folder}: taken as it is")
+        for done in run_cells(wave, jobs, plugin or ()):
+            count += 1
+            _stderr().print(f"{count}/{len(cells)} {done.cell.title}: {'kept' if done.kept else 'done'}")
     found = summarise(agent or recipes[0].agent.selector, parts)
     if as_json:
         _json(found)

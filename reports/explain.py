@@ -13,7 +13,7 @@ from ..scenarios.arm_table import has_table, read_table
 from ..scenarios.oracle import task_regret
 from ..scenarios.record import Record
 from . import units
-from .story import Story
+from .story import Story, TaskStory
 from .summary import summarise
 from .words import standing_on
 
@@ -28,8 +28,9 @@ def explained(record: Record, wanted: str) -> dict[str, Any]:
         wanted: The task's name, or its number in the stream, from 1, as reports count.
 
     Returns:
-        The task's account of the report, and beside it: its number, what was known, what every arm would have given
-        (where `evermap regret` ran them), and the later tasks that it helped. What did not happen is None or empty.
+        The task's account of the report, and beside it: its number, what was known, what was compared with the default
+        and what experience expected, what every arm would have given (where `evermap regret` ran them), and the later
+        tasks that it helped. What did not happen is None or empty.
 
     Raises:
         UserError: If there is no such task, or several have that name.
@@ -57,6 +58,8 @@ def explained(record: Record, wanted: str) -> dict[str, Any]:
         "considered": [
             {**each, "standing_on": standing_on(story, each["source"], index)} for each in task["considered"]
         ],
+        "compared": _compared(story.tasks[index]),
+        "expected": {key: (story.tasks[index].chosen or {}).get(key) for key in ("expected", "unsure")},
         "arms": _arms(record.path, index),
         "helped": _helped(summary["tasks"], index),
     }
@@ -79,6 +82,13 @@ def _find(tasks: Sequence[Mapping[str, Any]], wanted: str, path: Path) -> dict[s
     near = difflib.get_close_matches(wanted, [task["name"] for task in tasks], n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     raise UserError(f"{path}: there is no task {wanted!r}.{hint} Give a name, or a number from {first} to {last}.")
+
+
+def _compared(task: TaskStory) -> list[dict[str, Any]]:
+    """What was tried out or guarded, sample by sample against the closed-form default; the guard's verdict last."""
+    tried = [{**each, "guard": False} for each in (task.chosen or {}).get("tried") or ()]
+    judged = (task.learned or {}).get("judged")
+    return [*tried, {**judged, "guard": True}] if judged else tried
 
 
 def _arms(path: Path, index: int) -> dict[str, Any] | None:

@@ -146,7 +146,37 @@ def _tried(task: Json) -> list[RenderableType]:
         )
     held = task["held_out"] or 0
     on = f"on {units.count(held, 'sample')} that it did not learn from" if held else "nothing was held back to judge by"
-    return [table, Text(f"Loss and {score}: {on}.", style="dim")]
+    return [table, Text(f"Loss and {score}: {on}.", style="dim"), *_compared(task)]
+
+
+def _compared(task: Json) -> list[RenderableType]:
+    """What was held against the closed-form default on the same samples."""
+    if not task["compared"]:
+        return []
+    table = _table()
+    table.add_column("against the default", no_wrap=True, style="cyan")
+    for heading in ("steps", "spent", "gain", "expected"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", ratio=1, style="dim")
+    for each in task["compared"]:
+        table.add_row(
+            units.plain(way(each["strategy"], each["source"])),
+            f"{each['units']:,}" if each.get("units") else "all",
+            units.flops(each.get("flops")),
+            _unsure(each.get("nats"), each.get("error")),
+            _unsure(each.get("expected"), each.get("unsure")),
+            "the guard's comparison" if each["guard"] else "tried out",
+        )
+    what = "Gain: by how much its loss is smaller, ± its standard error; expected: what earlier tasks let expect."
+    return [table, Text(what, style="dim")]
+
+
+def _unsure(value: float | None, error: float | None) -> str:
+    """Write a gain in nats with what it may be off by."""
+    if not units.known(value):
+        return "–"
+    sign = "+" if value > 0 else ""
+    return f"{sign}{units.decimal(value)}" + (f" ± {units.decimal(error)}" if units.known(error) else "")
 
 
 def _chosen(task: Json) -> list[RenderableType]:
@@ -157,6 +187,9 @@ def _chosen(task: Json) -> list[RenderableType]:
     said: list[RenderableType] = [Text(f"{first}" + (f": {meaning}." if meaning else "."))]
     if task["wanted"]:
         said.append(Text(f"{units.plain(task['wanted'])} was wanted and does not apply here.", style="yellow"))
+    if units.known(task["expected"]["expected"]):
+        gain = _unsure(task["expected"]["expected"], task["expected"]["unsure"])
+        said.append(Text(f"Earlier tasks let expect a gain of {gain} nats over the closed-form default."))
     if task["overruled"]:
         said.append(Text(f"In the end {way(task['strategy'], task['source'])} answers.", style="yellow"))
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)

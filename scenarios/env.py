@@ -226,11 +226,12 @@ class ReplayVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self,
         num_envs: int = 1,
         *,
-        tables: Sequence[str | Path],
+        tables: Sequence[str | Path] | None = None,
         compute: float = COMPUTE,
         memory: float = MEMORY,
         budget: float | None = None,
         render_mode: str | None = None,
+        **others: Any,
     ) -> None:
         """Read the tables.
 
@@ -241,10 +242,17 @@ class ReplayVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
             memory: λ_m of the reward.
             budget: FLOPs that may be spent on a whole stream; None for no such bound.
             render_mode: None: there is nothing to draw.
+            **others: Nothing: what else a `StreamEnv` takes is for streams that are learned.
 
         Raises:
-            UserError: If a table is missing or damaged.
+            UserError: If there is no table, one is missing or damaged, or something else is given.
         """
+        if tables is None or others:
+            named = ", ".join(sorted(others)) or "no tables"
+            raise UserError(
+                f"ReplayVectorEnv: found {named}; it replays tables. For streams that are learned for real give "
+                'vectorization_mode="sync" or "async".'
+            )
         self.num_envs, self.render_mode, self._budget = num_envs, render_mode, budget
         self._table = table = recorded([Path(folder) for folder in tables])
         self.actions, self.features = table.actions, FEATURES

@@ -12,18 +12,19 @@ import re
 import shutil
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from ..agent.agent import LifelongAgent
 from ..agent.events import Event, Learned, Profiled, Remembered
-from ..errors import OutputError, UnknownName, UserError
+from ..errors import EvermapError, OutputError, UnknownName, UserError
 from ..registry import add_file, registered
 from ..streams.stream import Stream
 from .arm_table import ANSWERS, ARMS, append
 from .arms import SOURCES, Arms
+from .existing_runs import ExistingRuns as ExistingRuns  # whoever plans may take runs from there
 from .measures import Measures
 from .regret_summary import NO_LABEL, Part
 from .run import Loop, lifelong, run
@@ -138,13 +139,14 @@ def run_cells(cells: Sequence[Cell], jobs: int = 1, plugins: Sequence[Path] = ()
     Raises:
         UserError: As in `run_cell`; what was finished before is kept.
     """
-    missing = [cell for cell in cells if not is_finished(cell)]
-    yield from (Done(cell, kept=True) for cell in cells if cell not in missing)
+    there = [(cell, is_finished(cell)) for cell in cells]
+    yield from (Done(cell, kept=True) for cell, finished in there if finished)
+    missing = [cell for cell, finished in there if not finished]
     if jobs <= 1 or len(missing) < 2:
         yield from map(run_cell, missing)
         return
     with ProcessPoolExecutor(jobs, get_context("spawn"), _begin, (tuple(plugins),)) as pool:
-        running = [pool.submit(run_cell, cell) for cell in missing]
+        running = [pool.submit(_in_worker, cell) for cell in missing]
         try:
             for each in as_completed(running):
                 yield each.result()
@@ -210,6 +212,35 @@ def planned(
     return parts, cells
 
 
+def taken_from(
+    runs: ExistingRuns, parts: Sequence[Part], cells: Sequence[Cell]
+) -> tuple[list[Part], list[Cell], list[Path]]:
+    """Take fixed strategies from runs that are there already; the agent's own cells must be finished.
+
+    Args:
+        runs: The runs.
+        parts: What there will be of each scenario.
+        cells: The cells of fixed strategies.
+
+    Returns:
+        The parts with the folders of those runs, the cells that are still needed, and the folders.
+    """
+    instead: dict[Path, Path] = {}
+    for part in parts:
+        for name, folders in (part.fixed or {}).items():
+            for mine, folder in zip(part.agents, folders, strict=True):
+                found = None if (folder / CELL).is_file() else runs.like(mine, f"fixed:{name}")
+                if found is not None:
+                    instead[folder] = found
+    changed = [
+        part
+        if part.fixed is None
+        else replace(part, fixed={n: tuple(instead.get(f, f) for f in each) for n, each in part.fixed.items()})
+        for part in parts
+    ]
+    return changed, [cell for cell in cells if cell.folder not in instead], list(instead.values())
+
+
 def cell_folder(out: Path, scenario: str, agent: str, seed: int, arms: bool = False) -> Path:
     """Say where a cell is kept.
 
@@ -259,6 +290,15 @@ def _clear(cell: Cell) -> None:
     if held and "manifest.json" not in held:
         raise OutputError(f"--out {cell.folder}: holds something that is no run; give another --out.")
     shutil.rmtree(cell.folder)
+
+
+def _in_worker(cell: Cell) -> Done:
+    """Run a cell in a worker process; an error comes back as its sentence, for not every one survives the journey."""
+    try:
+        return run_cell(cell)
+    except EvermapError as error:
+        kind = UserError if isinstance(error, UserError) else EvermapError
+        raise kind(f"{cell.title}: {error}") from None
 
 
 def _begin(plugins: Sequence[Path]) -> None:

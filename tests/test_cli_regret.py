@@ -56,6 +56,26 @@ def test_regret_prints_tables_and_keeps_its_runs(capsys):
     assert main(["report", str(kept / "probe+arms" / "seed0")]) == 0
 
 
+def test_fixed_strategies_are_taken_from_runs_that_are_there(capsys):
+    for agent, seed in (("fixed:prototype", 0), ("fixed:prototype", 1), ("fixed:scratch", 0)):
+        given = ["--set", f"agent.selector={agent}", "--seed", str(seed), "--out", f"mine/{agent[6:]}-{seed}"]
+        assert main(["run", "tiny.toml", *given]) == 0
+    changed = ["--set", "agent.selector=fixed:scratch", "--set", "strategies.scratch.steps=5", "--out", "mine/other"]
+    assert main(["run", "tiny.toml", "--seed", "1", *changed]) == 0
+    asked = ["regret", "tiny.toml", "--seeds", "0,1", "--fixed", "prototype", "--fixed", "scratch", "--sources", "0"]
+    capsys.readouterr()
+    assert main([*asked, "--runs", "mine", "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.err.count("taken as it is") == 3
+    assert "mine/other" not in said.err, "it had another setting"
+    assert said.err.splitlines()[-1] == "6/6 tiny, fixed:scratch, seed 1: done"
+    assert main([*asked, "--out", "alone", "--json"]) == 0
+    alone = json.loads(capsys.readouterr().out)["scenarios"][0]
+    assert json.loads(said.out)["scenarios"][0]["fixed"] == alone["fixed"]
+    assert main([*asked, "--runs", "nowhere"]) == 2
+    assert "--runs nowhere: there is no such folder" in capsys.readouterr().err
+
+
 def test_of_one_seed_without_fixed_strategies_there_is_no_gap(capsys):
     assert main(["regret", "tiny.toml", "--seeds", "3-3", "--no-fixed", "--agent", "fixed:prototype"]) == 0
     out = capsys.readouterr().out

@@ -98,6 +98,22 @@ def test_where_nothing_was_better_that_is_said(folder):
     assert "no way alone was better" in shown(explained(read_record(folder), "5"))
 
 
+def test_what_was_compared_with_the_default_is_told(folder):
+    lines = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    arm = {"strategy": "scratch", "source": None, "nats": -0.25, "error": 0.125, "units": 40, "flops": 2e6}
+    for line in lines:
+        if line.get("task") == 4 and line["event"] == "Chosen":
+            line |= {"tried": [{**arm, "expected": 0.5, "unsure": 1.5}], "expected": 0.75, "unsure": 0.25}
+        if line.get("task") == 4 and line["event"] == "Learned":
+            line |= {"judged": {**arm, "strategy": "finetune", "source": "encoder-0", "nats": 0.5, "units": 0}}
+    (folder / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    text = shown(explained(read_record(folder), "5"), width=120)
+    assert "scratch 40 2.00 MFLOP −0.250 ± 0.125 +0.500 ± 1.500 tried out" in text
+    assert "finetune from encoder-0 all 2.00 MFLOP +0.500 ± 0.125 – the guard's comparison" in text
+    assert "Earlier tasks let expect a gain of +0.750 ± 0.250 nats" in text
+    assert explained(read_record(folder), "4")["compared"] == []
+
+
 def test_a_run_that_was_cut_off_is_told_as_far_as_it_came(tell, write, tmp_path):
     told = tell(tasks=3)
     last = max(k for k, event in enumerate(told.events) if type(event).__name__ == "Chosen")

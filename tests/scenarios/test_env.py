@@ -242,6 +242,15 @@ def test_the_vector_is_what_single_replays_are(tmp_path):
     assert seen.tolist() == many.reset(seed=0)[0].tolist()
 
 
+def test_streams_that_are_learned_go_side_by_side_as_well(tiny):
+    many = gym.make_vec(f"evermap.scenarios.env:{ID}", num_envs=2, vectorization_mode="sync", scenario=tiny)
+    seen, info = many.reset(seed=0)
+    assert seen.shape == (2, len(FEATURES))
+    assert info["action_mask"].shape == (2, many.single_action_space.n)
+    _, rewards, _, _, info = many.step(np.full(2, many.envs[0].unwrapped.actions.index("prototype")))
+    assert rewards == pytest.approx(info["accuracy"] - info["compute"] - info["memory"])
+
+
 def test_replays_draw_from_all_tables(tmp_path):
     folders = []
     for k, n in enumerate((1, 2)):
@@ -268,6 +277,8 @@ def test_mistakes_are_named(tiny, tmp_path):
         StreamEnv()
     with pytest.raises(UserError, match="either a scenario"):
         StreamEnv(tiny, tables=[tmp_path])
+    with pytest.raises(UserError, match=r'found scenario; .* vectorization_mode="sync"'):
+        gym.make_vec(f"evermap.scenarios.env:{ID}", num_envs=2, scenario=tiny)
     with pytest.raises(RecordError, match="no recorded table"):
         StreamEnv(tables=[])
     with pytest.raises(RecordError, match="is missing"):

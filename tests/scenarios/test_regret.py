@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -212,6 +213,15 @@ def test_worker_processes_leave_the_same(tmp_path):
     for one, other in zip(here, there, strict=True):
         assert (one.folder / "matrix.csv").read_bytes() == (other.folder / "matrix.csv").read_bytes()
         assert (one.folder / CELL).read_bytes() == (other.folder / CELL).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_an_error_in_a_worker_process_is_told_as_it_is(tmp_path):
+    _, asked = cells(tmp_path)
+    broken = [replace(c, scenario=c.scenario.model_copy(update={"device": "cuda"})) for c in asked]
+    with pytest.raises(UserError, match=r"tiny, .*, seed 0: --device cuda: torch finds no CUDA device"):
+        list(run_cells(broken, jobs=2))
 
 
 def test_a_setting_without_task_label_is_left_out(tmp_path):

@@ -21,7 +21,7 @@ from .delta import truncated, whole_weights
 from .encoder import Encoder, build_encoder, restore_encoder
 from .entries import BankEntry, BoundedRecord, EncoderEntry, TaskRecord
 from .events import Bounded, BoundStep
-from .holding import Holding, holdings, mean, stand_ins
+from .holding import Holding, gain, holdings, mean, restored, stand_ins
 from .library import Library
 from .merging import Member, likeness, merge
 from .model import Head, Model, state
@@ -81,7 +81,7 @@ class Bound:
         self._task = bench.whole
         self._rng = generator(settings.seed, self._task.index, "bound")
         self._steps: list[BoundStep] = []
-        self._banks: dict[int, tuple[BankEntry, StandIn]] = {}
+        self._banks: dict[int, BankEntry] = {}
         self._limit = 0
 
     def limit(self) -> int | None:
@@ -154,8 +154,8 @@ class Bound:
         """Leave out encoders of this task that gain too little, first those that do not answer."""
         answers = outcome.learned.accuracy
         for entry, extra in zip(beside, outcome.extras, strict=True):
-            gain = extra.accuracy - answers if extra.accuracy is not None and answers is not None else 0.0
-            if self._over() and gain < GAIN and self._is_new(entry) and entry != record.encoder:
+            more = extra.accuracy - answers if extra.accuracy is not None and answers is not None else 0.0
+            if self._over() and more < GAIN and self._is_new(entry) and entry != record.encoder:
                 self._leave("left out", entry, (), 0.0)
         own = self._own(record)
         if not self._over() or own is None or own.accuracy is None or not self._is_new(str(record.encoder)):
@@ -249,9 +249,9 @@ class Bound:
                 continue
             costs = []
             for record in holding.tasks:
-                bank, own = self._banks[record.index]
-                self._answer(record, self._raw(), own.head())
-                costs.append(own.gain)
+                bank = self._banks[record.index]
+                self._answer(record, self._raw(), restored(self._store, bank).head())
+                costs.append(gain(bank))
                 self._t.remove(bank.id)
             tasks = tuple(sorted(record.index for record in holding.tasks))
             for entry in reversed(holding.encoders):
@@ -265,11 +265,11 @@ class Bound:
 
     def _holdings(self) -> list[Holding]:
         self._banks = stand_ins(self._store)
-        return holdings(self._store, {task: own for task, (_, own) in self._banks.items()})
+        return holdings(self._store, self._banks)
 
     def _own(self, record: TaskRecord) -> StandIn | None:
-        found = stand_ins(self._store).get(record.index)
-        return found[1] if found else None
+        bank = stand_ins(self._store).get(record.index)
+        return restored(self._store, bank) if bank else None
 
     def _is_new(self, entry: str) -> bool:
         return self._store.has_encoder(entry) and self._store.encoder(entry).task == self._task.index
@@ -301,7 +301,9 @@ class Bound:
         return alone and trained and classes and all(each is not None for each in known)
 
     def _member(self, record: TaskRecord) -> Member:
-        return Member(record.index, self._library.model(record).eval(), self._banks[record.index][1])
+        return Member(
+            record.index, self._library.model(record).eval(), restored(self._store, self._banks[record.index])
+        )
 
     def _model(self, entry: EncoderEntry, weights: dict[str, Tensor], head: Head) -> Model:
         spec = {key: value for key, value in entry.spec.items() if key != "stem"}

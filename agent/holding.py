@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .entries import BankEntry, EncoderEntry, TaskRecord
@@ -43,12 +43,12 @@ class Holding:
         return self.value / max(1, self.bytes), self.encoders[0].number
 
 
-def holdings(store: KnowledgeStore, stand_ins: dict[int, StandIn]) -> list[Holding]:
+def holdings(store: KnowledgeStore, known: Mapping[int, BankEntry]) -> list[Holding]:
     """List what could leave, the least valuable first.
 
     Args:
         store: The store.
-        stand_ins: What stands in for the models of tasks, by their positions.
+        known: What `stand_ins` gave.
 
     Returns:
         One for every encoder but stems and those without weights, whether anything can stand in for it or not.
@@ -65,19 +65,31 @@ def holdings(store: KnowledgeStore, stand_ins: dict[int, StandIn]) -> list[Holdi
             encoders += deltas.get(each.id, [])
         tasks = tuple(store.tasks_on([each.id for each in encoders]))
         helps = [h.gain for each in encoders for h in store.helps(each.id)]
-        value = sum(_worth(stand_ins.get(r.index)) for r in tasks) + sum(max(0.0, gain or 0.0) for gain in helps)
+        value = sum(_worth(known.get(r.index)) for r in tasks) + sum(max(0.0, gain or 0.0) for gain in helps)
         found.append(Holding(tuple(encoders), tasks, sum(each.bytes for each in encoders), value))
     return sorted(found, key=lambda holding: holding.density)
 
 
-def _worth(stand_in: StandIn | None) -> float:
-    gain = stand_in.gain if stand_in is not None else None
-    return UNKNOWN if gain is None else max(LEAST, gain)
+def _worth(bank: BankEntry | None) -> float:
+    gained = gain(bank) if bank is not None else None
+    return UNKNOWN if gained is None else max(LEAST, gained)
 
 
-def stand_ins(store: KnowledgeStore) -> dict[int, tuple[BankEntry, StandIn]]:
-    """Read what stands in for the models of tasks, by their positions."""
-    return {b.task: (b, StandIn.restored(b.spec, store.weights(b.id))) for b in store.banks_with("stand_in")}
+def stand_ins(store: KnowledgeStore) -> dict[int, BankEntry]:
+    """Find what stands in for the models of tasks, by their positions."""
+    return {bank.task: bank for bank in store.banks_with("stand_in")}
+
+
+def gain(bank: BankEntry) -> float | None:
+    """By how much a task's model is more accurate than what the bank holds; None where that was not measured."""
+    facts = bank.spec["stand_in"]
+    both = facts["accuracy"], facts["own"]
+    return None if None in both else both[0] - both[1]
+
+
+def restored(store: KnowledgeStore, bank: BankEntry) -> StandIn:
+    """Read what stands in for a task's model."""
+    return StandIn.restored(bank.spec, store.weights(bank.id))
 
 
 def mean(values: Sequence[float | None]) -> float | None:

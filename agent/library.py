@@ -140,8 +140,10 @@ class Library:
         Args:
             task: The task as strategies see it.
         """
-        fitting, others = self._memory.trained(task.input_shape, self._settings.sharing == "in-place")
-        recalled = self._memory.recall(fitting, lambda entry: entry.task, task, RECALLED)
+        in_place = self._settings.sharing == "in-place"
+        fitting, others = self._memory.trained(task.input_shape, newest=in_place)
+        key = None if in_place else ("trained", task.input_shape)  # in place, newer versions push older ones out
+        recalled = self._memory.recall(fitting, lambda entry: entry.task, task, RECALLED, key)
         self._memory.tasks_on([entry.id for entry in recalled])  # read at once
         sources = [self._source(entry) for entry in reversed(recalled)]
         base = "raw" if self._settings.stem == "none" else "stem"
@@ -186,14 +188,15 @@ class Library:
         users = [entry.id]
         if self._settings.sharing == "in-place":
             users = [other.id for other in self._memory.lineage(entry)]
-        records = self._memory.tasks_on(users)
+        records = tuple(self._memory.tasks_on(users))
         return Source(entry.id, True, None, records, partial(self.encoder, entry.id), self.model, entry.strategy)
 
     def _fixed_source(self, source: str, name: str, task: Task) -> Source:
         """A fixed representation, with the tasks whose closed-form heads stand on it."""
         shape = task.input_shape
         same = [entry.id for entry in self._memory.called(name, shape)]
-        records = self._memory.recall(self._memory.tasks_on(same), lambda record: record.index, task, HEADS)
+        key = ("on", *same) if len(same) == 1 else None
+        records = self._memory.recall(self._memory.tasks_on(same), lambda record: record.index, task, HEADS, key)
         return Source(source, False, None, tuple(records), partial(self._fixed, name, shape), self.model)
 
     def _fixed(self, name: str, shape: Shape) -> Encoder:
@@ -280,8 +283,7 @@ class Library:
 
     def _metas(self, shape: Shape) -> dict[str, Meta]:
         found: dict[str, Meta] = {}
-        newest = {(e.spec["strategy"], tuple(e.spec["input_shape"])): e for e in self._memory.metas()}
-        for (name, of), entry in newest.items():
+        for (name, of), entry in self._memory.metas().items():
             if of == shape:
                 bank = self._store.bank_in(_moments(name, shape))
                 moments = self._store.weights(bank.id) if bank is not None else {}

@@ -110,23 +110,23 @@ def distances(of: SignatureRecord, others: Sequence[SignatureRecord]) -> list[Ne
     return sorted(found, key=order)
 
 
-def nearest(of: bytes, others: np.ndarray, rows: Sequence[int], most: int) -> list[int]:
-    """Find the nearest of many by their features.
+def nearest(apart: np.ndarray, rows: np.ndarray, most: int) -> list[int]:
+    """Find the least of many distances; of equals the first ones.
 
     Args:
-        of: `SignatureRecord.features` of a task.
-        others: Those of the others as numbers, shape `(n, values)`.
-        rows: Which of them are asked about; −1 for one that left no signature, which is as far as can be.
+        apart: Distances, shape `(n,)`.
+        rows: Which of them are asked about, shape `(m,)`; may count from the end.
         most: How many to find.
 
     Returns:
-        Positions in `rows` of the nearest, in ascending order.
+        Positions in `rows`, in ascending order.
     """
-    mine = numbers(of)
-    # (o − m)² = o² − 2 o·m + m², of which the last is the same for all.
-    apart = np.einsum("ij,ij->i", others, others) - 2 * (others @ mine)
-    picked = np.append(apart, np.inf)[np.array(rows)]
-    return sorted(np.argsort(picked, kind="stable")[:most].tolist())
+    picked = apart[rows]
+    if len(picked) <= most:
+        return list(range(len(picked)))
+    last = np.partition(picked, most - 1)[most - 1]
+    nearer, equal = np.flatnonzero(picked < last), np.flatnonzero(picked == last)
+    return np.sort(np.concatenate([nearer, equal[: most - len(nearer)]])).tolist()
 
 
 def numbers(kept: bytes) -> np.ndarray:

@@ -13,7 +13,7 @@ from evermap.agent.delta import patched, truncated
 from evermap.agent.encoder import build_encoder
 from evermap.agent.entries import BoundedRecord
 from evermap.agent.events import Bounded
-from evermap.agent.holding import holdings, stand_ins
+from evermap.agent.holding import gain, holdings, restored, stand_ins
 from evermap.agent.merging import MARGIN, Member, likeness, merge
 from evermap.agent.model import LinearHead, Model
 from evermap.agent.overview import listed, shown
@@ -250,8 +250,8 @@ def test_eviction_takes_what_is_worth_least_per_byte_and_leaves_heads_on_the_inp
     with KnowledgeStore.in_memory() as store:
         who = agent(store, "fixed:scratch", store_encoders=3)
         for i in range(3):
-            own = {task: stand for task, (_, stand) in stand_ins(store).items()}
-            before = holdings(store, own)
+            banks = stand_ins(store)
+            before, own = holdings(store, banks), {task: restored(store, bank) for task, bank in banks.items()}
             room = learn(who, STREAM.task(i))
             evicted = [step for step in room.steps if step.how == "evicted"]
             if not evicted:
@@ -265,7 +265,7 @@ def test_eviction_takes_what_is_worth_least_per_byte_and_leaves_heads_on_the_inp
                     assert store.encoder(record.encoder).spec["name"] == "raw"
                     assert task not in stand_ins(store)
                     if task in own:
-                        assert step.cost == pytest.approx(own[task].gain)
+                        assert step.cost == pytest.approx(own[task].gain) == gain(banks[task])
                         x = STREAM.test(STREAM.concept_of(task)).x
                         said = who.answer(x, STREAM.task(task).label).log_probs.argmax(dim=1)
                         assert torch.equal(said, own[task].head()(x.flatten(1)).argmax(dim=1))

@@ -65,15 +65,35 @@ def test_the_same_task_is_nearest_whatever_its_labels_are():
 
 
 def test_nearest_agrees_with_a_loop():
-    rng = np.random.default_rng(0)
-    others = rng.random((50, 6), dtype=np.float32)
-    own = rng.random(6, dtype=np.float32)
-    apart = [sum((a - b) ** 2 for a, b in zip(row, own, strict=True)) for row in others]
+    apart = np.append(np.random.default_rng(0).random(50, dtype=np.float32), np.float32(np.inf))
     expected = sorted(sorted(range(50), key=lambda i: apart[i])[:7])
-    assert nearest(own.tobytes(), others, range(50), 7) == expected
-    chosen = [3, -1, 9, 9, 40]
-    assert nearest(own.tobytes(), others, chosen, 5) == [0, 1, 2, 3, 4]
-    assert 1 not in nearest(own.tobytes(), others, chosen, 4)
+    assert nearest(apart, np.arange(50), 7) == expected
+    chosen = np.array([3, -1, 9, 9, 40])
+    assert nearest(apart, chosen, 5) == [0, 1, 2, 3, 4]
+    assert 1 not in nearest(apart, chosen, 4)
+    assert nearest(np.ones(9), np.arange(9), 4) == [0, 1, 2, 3], "of equals the first ones"
+
+
+def test_what_was_looked_up_is_found_again_and_what_is_new_as_well():
+    """With a key only what is new is looked up; the answer is the one of a look at everything."""
+    rng = np.random.default_rng(1)
+    tasks = [task(i, torch.tensor(rng.random((2, 4)), dtype=torch.float32)) for i in range(40)]
+    with KnowledgeStore.in_memory() as store:
+        memory, found = Memory(store), []
+        for i in range(39):
+            with store.transaction() as t:
+                t.add_signature(sign(tasks[i], tasks[i], None))
+            found.append(i)
+            new = tasks[i + 1]
+            by_key = memory.recall(found, lambda i: i, new, 5, "all")
+            assert (
+                by_key == memory.recall(found, lambda i: i, new, 5) == Memory(store).recall(found, lambda i: i, new, 5)
+            )
+    own = torch.tensor(np.frombuffer(sign(tasks[39], tasks[39], None).features, "<f4").copy())
+    apart = [
+        float((torch.tensor(np.frombuffer(sign(t, t, None).features, "<f4").copy()) - own).norm()) for t in tasks[:39]
+    ]
+    assert by_key == sorted(sorted(range(39), key=lambda i: apart[i])[:5])
 
 
 @pytest.mark.parametrize("most", [2, 5])

@@ -117,7 +117,7 @@ def meta_gradient(
             along = [v[n] * size_at(lr, n, step) if learned else v[n] for _, n in curved]
             outputs, factor = [g for g, _ in curved], 1.0 if isinstance(lr, Mapping) else lr
             products = torch.autograd.grad(outputs, list(at.values()), along, materialize_grads=True)
-            v = {n: v[n] - factor * product for n, product in zip(at, products, strict=True)}
+            v = {n: torch.sub(v[n], product, alpha=factor) for n, product in zip(at, products, strict=True)}
     return MetaGradient(judged.detach(), v, sizes)
 
 
@@ -185,7 +185,11 @@ def _moving(parameters: Parameters, adapted: Collection[str] | None) -> list[str
 def _stepped(
     theta: Parameters, names: Sequence[str], gradient: Sequence[Tensor], lr: StepSizes, step: int
 ) -> dict[str, Tensor]:
-    moved = {n: theta[n].detach() - size_at(lr, n, step) * g.detach() for n, g in zip(names, gradient, strict=True)}
+    moved = {}
+    for n, g in zip(names, gradient, strict=True):
+        size, at, down = size_at(lr, n, step), theta[n].detach(), g.detach()
+        # One pass over the weights: on small networks these steps are a tenth of all time.
+        moved[n] = at - size * down if isinstance(size, Tensor) else torch.sub(at, down, alpha=size)
     return {n: moved.get(n, p.detach()) for n, p in theta.items()}
 
 

@@ -132,6 +132,12 @@ def test_all_six_streams_of_ctrl_and_the_thirteen_of_the_notes_are_there() -> No
     assert set(wanted.split()) | {"control-homogeneous", "control-random"} <= set(library())
 
 
+def test_every_strategy_has_a_scenario_in_which_it_is_expected_to_win() -> None:
+    first = {load_scenario(name, check_names=False).expected.partition(":")[0] for name in library()}
+    first |= {word for each in first for word in each.replace(",", "").split()}
+    assert {"scratch", "finetune", "prototype", "reuse", "distill", "multitask", "maml"} <= first
+
+
 def test_the_random_control_has_labels_by_chance() -> None:
     stream = build_stream(load_scenario("control-random").stream, 0)
     for plan_, task in zip(stream.plans(), stream, strict=True):

@@ -338,7 +338,7 @@ def test_it_cannot_reach_test_data(stream, make_agent, scripted, reached, name):
     assert len(looked) >= 1 + kind.joint + kind.consolidates
 
 
-def test_whoever_looks_on_while_it_learns_leaves_no_test_data_behind(stream, make_agent, scripted):
+def test_whoever_looks_on_while_it_learns_leaves_no_test_data_behind(stream, make_agent, scripted, reached):
     tests, kind = (
         torch.cat([stream.test(c).x for c in range(len(stream.concepts))]),
         registry.load("strategy", "finetune"),

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -26,13 +27,15 @@ from typing import Any
 
 import numpy as np
 
+from evermap.errors import RecordError
 from evermap.scenarios import regret
 from evermap.scenarios.cells import Cell, Grid, cells_of, finished
 from evermap.scenarios.compare import Sitting
 from evermap.scenarios.gap import Gap, Values, gap_closed, picked_crosswise
-from evermap.scenarios.paired import holm, largest_loss, not_worse, signed_rank
+from evermap.scenarios.paired import holm, largest_loss, mean_interval, not_worse, signed_rank
 from evermap.scenarios.record import Record, read_record
 from evermap.scenarios.regret_summary import Part, learned_values, summarise
+from evermap.scenarios.run import run
 from evermap.scenarios.run_folder import write_atomically
 from evermap.scenarios.scenario import load_scenario
 from evermap.scenarios.seed_list import seeds_of
@@ -68,7 +71,7 @@ FULL = (
 STRATEGIES = ("scratch", "finetune", "prototype", "reuse", "distill", "multitask", "maml", "protonet")
 OURS = "auto"
 OTHERS = ("probe", "rules", "bandit", "mntdp", "random", "always-try-all")
-ABLATIONS = ("auto:no-probe", "auto:no-try", "auto:no-guard", "auto:no-prior", "auto:logme")
+ABLATIONS = ("auto:no-probe", "auto:no-try", "auto:no-guard", "auto:no-prior", "auto:logme", "auto:shuffled")
 START, END = "<!-- table -->", "<!-- end of table -->"
 
 
@@ -116,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--full", action="store_true", help="all scenarios in their default size")
     parser.add_argument("--scenario", action="append", help="another scenario; may be repeated")
     parser.add_argument("--ablations", action="store_true", help="the selector without each of its parts as well")
+    parser.add_argument("--transfer", action="store_true", help="and with the experience of all other scenarios")
     parser.add_argument("--size", choices=["default", "short"], help="left out: short, or default with --full")
     parser.add_argument("--seeds", default="3")
     parser.add_argument("--jobs", type=int, default=1)
@@ -140,6 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{name}: {len(found.seeds)} of {len(seeds)} seeds", flush=True)
     command = "python -P benchmarks/selection.py " + " ".join(_again(given, size))
     text = page(measured, names, agents, seeds, size, command)
+    if given.transfer:
+        text += "\n" + "\n".join(transfer(measured, size, given.out, given.table_only, end))
     if given.page is None:
         print(text)
     else:
@@ -361,6 +367,49 @@ def _costs(order: Sequence[Measured]) -> list[str]:
     return [*lines, ""]
 
 
+def transfer(measured: Sequence[Measured], size: str, out: Path, table_only: bool, end: float) -> list[str]:
+    """Leave one scenario out: the selector begins on it with what it has learned on all others of the same seed."""
+    lines = [
+        "With the experience of all other scenarios of the same seed (leave one out), against none:",
+        "",
+        "| scenario | seeds | none | with | difference |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    own = {
+        each.name: {c.scenario.seed: c.folder for c in _own(each.name, each.seeds, size, out)[1]} for each in measured
+    }
+    every: list[float] = []
+    for each in measured:
+        found = []
+        for seed, without in zip(each.seeds, each.values[OURS], strict=True):
+            folder = out / "transfer" / size / each.name / f"seed{seed}"
+            priors = [own[other.name][seed] for other in measured if other is not each and seed in own[other.name]]
+            if not _is_whole(folder):
+                if table_only or not priors or time.monotonic() > end:
+                    continue
+                shutil.rmtree(folder, ignore_errors=True)
+                recipe = load_scenario(each.name, [f'agent.selector="{OURS}"', f"seed={seed}"], size=size)
+                for _ in run(recipe, folder, priors=priors):
+                    pass
+            found.append((without, float(np.mean(learned_values(read_record(folder))))))
+        if found:
+            a, b = (100 * float(np.mean(x)) for x in zip(*found, strict=True))
+            every += [100 * (y - x) for x, y in found]
+            lines.append(f"| {each.name} | {len(found)} | {a:.1f} | {b:.1f} | {b - a:+.1f} |")
+    interval = mean_interval(every)
+    if interval is not None:
+        low, high = interval
+        lines += ["", f"Mean difference {np.mean(every):+.2f} points (95 % interval {low:+.2f} to {high:+.2f})."]
+    return [*lines, ""]
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        return read_record(folder).manifest["status"] == "finished"
+    except RecordError:
+        return False
+
+
 def _commit() -> str:
     done = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent, check=False
@@ -372,6 +421,7 @@ def _again(given: argparse.Namespace, size: str) -> list[str]:
     words = ["--full"] if given.full else []
     words += [word for name in given.scenario or () for word in ("--scenario", name)]
     words += ["--ablations"] if given.ablations else []
+    words += ["--transfer"] if given.transfer else []
     return [*words, "--size", size, "--seeds", given.seeds]
 
 

@@ -40,7 +40,7 @@ ENOUGH, SURE = 3, 0.5
 # Order in which arms are thought of while nothing is known about them.
 FIRST = ("multitask", "finetune", "distill", "scratch", "protonet", "maml")
 # Parts that can be left out, to see what each is worth.
-ABLATIONS = ("no-probe", "no-try", "no-guard", "no-prior", "logme")
+ABLATIONS = ("no-probe", "no-try", "no-guard", "no-prior", "logme", "shuffled")
 
 
 class Auto(Selector):
@@ -55,7 +55,8 @@ class Auto(Selector):
     6. Learn: every arm that was tried updates what is expected; `reuse` is never judged by history.
 
     What is trained stays in the store for later tasks, whoever answers. `auto:no-try` leaves a part out (`no-probe`,
-    `no-try`, `no-guard`, `no-prior`; several with commas between them); `auto:logme` scores by LogME.
+    `no-try`, `no-guard`, `no-prior`; several with commas between them); `auto:logme` scores by LogME; `auto:shuffled`
+    shows experience every profile with its numbers in a random order.
     """
 
     name: ClassVar[str] = "auto"
@@ -92,6 +93,8 @@ class Auto(Selector):
     ) -> Choice:
         """Go through the steps of the class docstring."""
         self._tried, self._features = [], features(profile, circumstances(bench))
+        if "shuffled" in self.without:
+            self._features = tuple(self._features[i] for i in torch.randperm(len(self._features), generator=rng))
         scores = {score.candidate: score for score in profile.scores}
         open_to = [option for option in options if option.why_not is None]
         values = _values(open_to, scores)

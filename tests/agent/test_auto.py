@@ -125,6 +125,9 @@ def test_parts_can_be_left_out():
         _, choice, outcome, _ = meet(who, 1)
         found = {"tried": choice.tried, "verdict": outcome.learned.verdict, "expected": choice.expected}
         assert not found.pop(has), f"{part}: {has} is there"
+    who = agent("auto:shuffled")
+    meet(who, 0)
+    assert sorted(who.selector._features) != list(who.selector._features)
     who = agent("auto:logme")
     profile, *_ = meet(who, 0)
     assert all(score.logme is not None for score in profile.scores)

@@ -28,6 +28,10 @@ def overview(summary: Mapping[str, Any], whole: bool = False) -> RenderableType:
     parts: list[RenderableType] = [_tasks(summary), _numbers(summary)]
     if whole:
         parts.append(_measures(summary))
+        hidden = len(summary["measures"]) - len(_shown(summary))
+        if hidden:
+            said = f"{units.count(hidden, 'number')} more: --against a run of independent and one of joint."
+            parts.append(Text(said, style="dim"))
         parts += [Text(f"Held against {each['id']} ({each['agent']}).", style="dim") for each in summary["references"]]
     kept = f"{units.size(totals['store_bytes'])} kept"
     parts.append(Text(f"{units.flops(totals['flops'])}, {units.seconds(totals['seconds'])} CPU, {kept}", style="dim"))
@@ -76,14 +80,22 @@ def _numbers(summary: Mapping[str, Any]) -> Table:
 
 
 def _measures(summary: Mapping[str, Any]) -> Table:
+    """Every other number; those that need a reference run are left out where there is none at all."""
     table = _lines("further")
     group = ""
-    for each in summary["measures"]:
+    for each in _shown(summary):
         if each["group"] != group:
             group = each["group"]
             table.add_row(Text(group, style="dim italic"))
         _add(table, each)
     return table
+
+
+def _shown(summary: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    measures: list[Mapping[str, Any]] = summary["measures"]
+    if summary["references"]:
+        return measures
+    return [each for each in measures if each["value"] is not None or "(--against)" not in str(each["reason"])]
 
 
 def _lines(heading: str) -> Table:

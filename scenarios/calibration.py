@@ -47,12 +47,17 @@ def reliability(confidence: ArrayLike, right: ArrayLike, bins: int = BINS) -> tu
         raise ValueError(f"confidence has shape {p.shape}, right {y.shape}; both must be (n,)")
     if not len(p):
         return ()
+    n, k = len(p), min(bins, len(p))
     order = np.argsort(p, kind="stable")
     p, y = p[order], y[order]
-    _, group, sizes = np.unique(p, return_inverse=True, return_counts=True)
-    y = (np.bincount(group, weights=y) / sizes)[group]
-    parts = np.array_split(np.arange(len(p)), min(bins, len(p)))
-    return tuple(Bin(len(part), float(p[part].mean()), float(y[part].mean())) for part in parts)
+    groups = np.flatnonzero(np.r_[True, p[1:] != p[:-1]])  # where another probability begins
+    sizes = np.diff(np.r_[groups, n])
+    y = np.repeat(np.add.reduceat(y, groups) / sizes, sizes)
+    samples = np.full(k, n // k)
+    samples[: n % k] += 1
+    starts = np.r_[0, np.cumsum(samples)[:-1]]
+    sure, hits = (np.add.reduceat(each, starts) / samples for each in (p, y))
+    return tuple(map(Bin, samples.tolist(), sure.tolist(), hits.tolist()))
 
 
 def calibration_error(bins: Sequence[Bin]) -> Measure:

@@ -98,8 +98,8 @@ def jumpstart(curve: Curve, reference: Curve) -> Measure:
         reference: That of a fresh learner on the same task.
     """
     convention = (
-        "performance after the first unit of work minus that of a fresh learner after its first unit; "
-        "Taylor & Stone 2009"
+        "performance at the first point of the learning curve (the first unit of work; on test data, the first "
+        "evaluation) minus that of a fresh learner there; Taylor & Stone 2009"
     )
     return Measure("jumpstart", curve.values[0] - reference.values[0], None, convention)
 

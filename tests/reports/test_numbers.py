@@ -180,6 +180,10 @@ def test_the_command_line_takes_references(
     assert "Held against expert (independent)." in said
     assert "Transfer on the last task" in said
     assert "needs a run of joint training" in " ".join(said.split())
+    assert main(["report", str(run)]) == 0  # without any, what needs them is said in one line
+    said = capsys.readouterr().out
+    assert "Transfer on the last task" not in said
+    assert "11 numbers more: --against a run of independent and one of joint." in said
     assert main(["report", str(run), "--against", str(run)]) == 2
     assert "is no reference" in capsys.readouterr().err
     assert main(["report", str(run), "--against", str(tmp_path / "none")]) == 2

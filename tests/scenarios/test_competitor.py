@@ -148,3 +148,17 @@ def test_neither_listing_nor_checking_imports_avalanche():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_the_page_lists_every_method_with_its_defaults_and_settings():
+    from pathlib import Path
+
+    page = (Path(__file__).parents[2] / "docs" / "baselines.md").read_text("utf-8")
+    letters = {setting.value: setting.value[0].upper() for setting in Setting}
+    for name, method in table().items():
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}` |") and "incremental" not in line)
+        assert f"| {' '.join(letters[each] for each in method.settings)} |" in row, name
+        assert method.about in row, name
+        common = {each.name for each in table()["Naive"].arguments}
+        for each in method.arguments:
+            assert each.name in common or f"`{each.name}` {each.default}" in row, name

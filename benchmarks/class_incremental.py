@@ -55,7 +55,7 @@ class Setup:
     """What one data set needs.
 
     Attributes:
-        features: Patch features of evermap's anchor, about.
+        features: Patch features of evermap's anchor, about; of texts, n-grams' hashes, which are what the anchor keeps.
         slda: Patch features of `StreamingLDA`, about: it updates their covariance sample by sample; 0 leaves it out.
         epochs: Passes over a step's samples that Avalanche's trained strategies make.
         batch: Samples of a gradient step.
@@ -74,7 +74,7 @@ class Setup:
 SETUPS = {
     "digits": Setup(1024, 1024, 20, 32),
     "fashion-mnist": Setup(2304, 576, 2, 64),
-    "clinc150": Setup(4096, 0, 5, 32, (10, 150), "raw"),
+    "clinc150": Setup(2048, 0, 5, 32, (10, 150), "raw"),
 }
 
 
@@ -84,7 +84,8 @@ def load(name: str, root: Path) -> SourceData | None:
         return make_source("digits", {}, where="benchmark").load(None)
     if name == "clinc150":
         with suppress(DataMissing):
-            return make_source("clinc150", {}, where="benchmark").load(root)
+            settings = {"features": SETUPS[name].features}
+            return make_source("clinc150", settings, where="benchmark").load(root)
         return None
     sys.path.insert(0, str(Path(__file__).parent))  # `python -P` leaves it out
     from speed import fashion_mnist

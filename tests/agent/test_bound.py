@@ -246,7 +246,7 @@ def test_what_gains_too_little_is_left_out_and_what_gains_stays():
 
 
 def test_eviction_takes_what_is_worth_least_per_byte_and_leaves_heads_on_the_input(monkeypatch):
-    monkeypatch.setattr("evermap.agent.bound.GAIN", -1.0)  # everything is worth adding
+    monkeypatch.setattr("evermap.agent.room.GAIN", -1.0)  # everything is worth adding
     with KnowledgeStore.in_memory() as store:
         who = agent(store, "fixed:scratch", store_encoders=3)
         for i in range(3):
@@ -274,7 +274,7 @@ def test_eviction_takes_what_is_worth_least_per_byte_and_leaves_heads_on_the_inp
 
 
 def test_a_fine_tuned_encoder_becomes_a_difference(monkeypatch):
-    monkeypatch.setattr("evermap.agent.bound.GAIN", -1.0)
+    monkeypatch.setattr("evermap.agent.room.GAIN", -1.0)
     with KnowledgeStore.in_memory() as store:
         who = agent(store, "fixed:finetune", encoder_settings={"hidden": (64, 64)}, store_encoders=2)
         room = [learn(who, STREAM.task(i)) for i in range(3)]
@@ -289,7 +289,7 @@ def test_a_fine_tuned_encoder_becomes_a_difference(monkeypatch):
 
 def test_encoders_that_are_alike_are_merged(monkeypatch):
     """The same task comes again and again, as a new one each time."""
-    monkeypatch.setattr("evermap.agent.bound.GAIN", -1.0)
+    monkeypatch.setattr("evermap.agent.room.GAIN", -1.0)
     stream = stream_of("tasks", tasks=[{"name": f"t{i}", "classes": [3, 5]} for i in range(4)])
     with KnowledgeStore.in_memory() as store:
         who = agent(store, "fixed:scratch", store_encoders=4, consolidate_share=0.5, flops=1e10)

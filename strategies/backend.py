@@ -86,6 +86,19 @@ def settled(backend: Backend | Literal["auto"], network: nn.Module, where: str) 
     return choose(network) if backend == "auto" else backend
 
 
+def settled_layout(channels_last: bool | Literal["auto"], network: nn.Module) -> bool:
+    """Settle on a layout of filters and images in meta-training.
+
+    Args:
+        channels_last: What the recipe says.
+        network: Encoder and head.
+
+    Returns:
+        Whether they are laid out channels last; "auto" stands for yes where there is a convolution of images.
+    """
+    return any(isinstance(m, nn.Conv2d) for m in network.modules()) if channels_last == "auto" else channels_last
+
+
 def losses_of(network: nn.Module, kind: str) -> Losses:
     """Make the loss of a network a function of its parameters.
 

@@ -22,7 +22,7 @@ from ..agent.settings import positive, setting
 from ..agent.strategy import Solution, Strategy
 from ..errors import RecipeError
 from ..streams.task import Task
-from .backend import losses_of, settled
+from .backend import losses_of, settled, settled_layout
 from .episodes import deal, teaches
 from .meta_gradient import inner_step
 from .meta_start import fresh, put, restored, spread
@@ -66,8 +66,10 @@ class Maml(Strategy):
             "One episode after the other, or several at once; `auto` goes by the shape of the network: at once "
             "where it is small and has no convolution.",
         )
-        channels_last: bool = setting(
-            False, "Whether filters and images are laid out channels last in meta-training: faster with max-pooling."
+        channels_last: bool | Literal["auto"] = setting(
+            "auto",
+            "Whether filters and images are laid out channels last in meta-training, which changes the last bits: "
+            "faster with convolutions, and `auto` does it where there are some.",
         )
         task_chunk: int = setting(32, "Episodes at once, at most, which bounds memory.", "episodes")
 
@@ -115,9 +117,12 @@ class Maml(Strategy):
         return int(self.settings.adapt_steps)
 
     def settle(self, encoder: Encoder) -> Mapping[str, Any]:
-        """Settle on a backend."""
+        """Settle on a backend and a layout."""
         network = Model(encoder, LinearHead(encoder.feature_size, 1))
-        return {"backend": settled(self.settings.backend, network, f"strategies.{self.name}")}
+        return {
+            "backend": settled(self.settings.backend, network, f"strategies.{self.name}"),
+            "channels_last": settled_layout(self.settings.channels_last, network),
+        }
 
     def learn(self, task: Task, known: Known, rng: torch.Generator) -> Iterator[Solution]:
         """Adapt the start to the task."""

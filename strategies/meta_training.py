@@ -12,7 +12,7 @@ from torch.func import functional_call
 from ..agent.known import Meta
 from ..agent.model import Model, state
 from .anil import head_meta_gradient
-from .backend import Backend, in_channels_last, losses_of, mean_gradients, mean_reptile_gradients
+from .backend import Backend, in_channels_last, losses_of, mean_gradients, mean_reptile_gradients, settled_layout
 from .episodes import deal_batches
 from .meta_gradient import MetaGradient, Parameters, Split
 from .meta_start import HEAD, SIZE, moments, restore_moments, restored_sizes, spread
@@ -45,6 +45,7 @@ class MetaTraining:
         self.network, self._kind, self._settings, self._backend = network, kind, settings, backend
         self.sizes = sizes_of(network, settings, meta)
         self._losses = losses_of(network, kind)
+        self._channels_last = settled_layout(settings.channels_last, network)
         start = dict(network.named_parameters())
         groups: list[dict[str, Any]] = [{"params": list(start.values())}]
         if self.sizes:  # in units of where they began: a step of Adam is as large as its learning rate
@@ -99,7 +100,7 @@ class MetaTraining:
     ) -> Iterator[tuple[int, MetaGradient]]:
         """Meta-gradients of splits of the same shapes: how many, and the mean over them."""
         s = self._settings
-        if s.channels_last:
+        if self._channels_last:
             start, splits = in_channels_last(start, splits)
         if s.order == "reptile":
             dealt = [deal_batches(split, s.inner_steps, rng) for split in splits]

@@ -10,12 +10,12 @@ SMALL = ["agent.encoder_settings.hidden=[8]"]
 CONV = ["agent.encoder=conv4", "agent.encoder_settings.filters=16"]
 
 
-def backend(changes, shape=(1, 8, 8)):
+def backend(changes, shape=(1, 8, 8), setting="backend"):
     from evermap.agent.store import KnowledgeStore
 
     scenario = load_scenario("digits-fewshot", changes)
     agent = make_agent(scenario, KnowledgeStore.in_memory())
-    return settled(scenario, agent.strategies, agent.settings, shape).strategies.get("maml", {}).get("backend")
+    return settled(scenario, agent.strategies, agent.settings, shape).strategies.get("maml", {}).get(setting)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,14 @@ def backend(changes, shape=(1, 8, 8)):
 )
 def test_auto_is_settled_by_the_network(changes, expected):
     assert backend(changes) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [(SMALL, False), (CONV, True), ([*CONV, "strategies.maml.channels_last=false"], False)],
+)
+def test_the_layout_is_settled_by_the_network_too(changes, expected):
+    assert backend(changes, setting="channels_last") is expected
 
 
 def test_a_backend_that_does_not_fit_is_refused_before_the_run():
@@ -62,4 +70,5 @@ def test_the_record_never_says_auto(tmp_path):
         pass
     recorded = load_scenario(tmp_path / "run" / "scenario.toml")
     assert recorded.strategies["maml"]["backend"] == "axis"
+    assert recorded.strategies["maml"]["channels_last"] is False
     assert recorded.model_copy(update={"strategies": scenario.strategies}) == scenario

@@ -281,10 +281,11 @@ def test_settings_change_the_start(settings):
 def test_channels_last_gives_the_same_gradients_and_is_not_stored(settings, monkeypatch):
     architecture = {"name": "conv4", "settings": {"filters": 16}}
     monkeypatch.setitem(globals(), "ARCHITECTURE", architecture)
-    one, other = (
+    one, other, auto = (
         list(metas({"meta_steps": 1, "inner_steps": 2, "channels_last": last, **settings}, episodes_of(3)))[-1]
-        for last in (False, True)
+        for last in (False, True, "auto")
     )
+    assert all(torch.equal(other.weights[n], t) for n, t in auto.weights.items()), "auto: it has convolutions"
     assert one.spec["backend"] == other.spec["backend"] == "loop"
     # After one step Adam's first moment is a tenth of the gradient; in float32 a rounding error may move a maximum.
     usual, laid = (torch.cat([t.flatten() for n, t in m.moments.items() if "exp_avg " in n]) for m in (one, other))

@@ -120,6 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--scenario", action="append", help="another scenario; may be repeated")
     parser.add_argument("--ablations", action="store_true", help="the selector without each of its parts as well")
     parser.add_argument("--transfer", action="store_true", help="and with the experience of all other scenarios")
+    parser.add_argument("--other", action="append", help="another selector, in place of all of them; may be repeated")
     parser.add_argument("--size", choices=["default", "short"], help="left out: short, or default with --full")
     parser.add_argument("--seeds", default="3")
     parser.add_argument("--jobs", type=int, default=1)
@@ -131,7 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     size = given.size or ("default" if given.full else "short")
     names = tuple(given.scenario or (FULL if given.full else FIRST))
-    agents = (*(f"fixed:{name}" for name in STRATEGIES), *OTHERS, *(ABLATIONS if given.ablations else ()))
+    others = (*(given.other or OTHERS), *(ABLATIONS if given.ablations else ()))
+    agents = (*(f"fixed:{name}" for name in STRATEGIES), *others)
     seeds = seeds_of(given.seeds)
     measured = []
     end = time.monotonic() + 60 * given.minutes
@@ -420,6 +422,7 @@ def _commit() -> str:
 def _again(given: argparse.Namespace, size: str) -> list[str]:
     words = ["--full"] if given.full else []
     words += [word for name in given.scenario or () for word in ("--scenario", name)]
+    words += [word for name in given.other or () for word in ("--other", name)]
     words += ["--ablations"] if given.ablations else []
     words += ["--transfer"] if given.transfer else []
     return [*words, "--size", size, "--seeds", given.seeds]

@@ -20,7 +20,7 @@ STREAMS = {
     "class-incremental": ["stream.layout=split"],
     "domain-incremental": ["stream.layout=rotations", "stream.angles=[0, 90, 45]"],
     "blurry": ["stream.layout=split", "stream.overlap=0.5"],
-    "online": ["stream.layout=split", "stream.experience_size=32"],
+    "online": ["stream.layout=split", "stream.experience_size=16"],
 }
 SMALL = ["stream.train_per_class=16", "stream.test_per_class=5", "device=cpu", "agent.encoder_settings.hidden=[24, 16]"]
 PAIRS = [(name, setting) for name, method in table().items() for setting in method.settings]

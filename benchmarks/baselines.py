@@ -57,7 +57,7 @@ GRID: dict[str, dict[str, tuple[Any, ...]]] = {
 # Their own step sizes, or no gradient steps at all, make the learning rate meaningless.
 WITHOUT_RATE = ("LaMAML", "StreamingLDA")
 # Sample-by-sample steps: minutes per run.
-SLOW = ("MER", "GSS_greedy")
+SLOW = ("MER",)
 
 
 def points(method: str) -> Iterator[dict[str, Any]]:

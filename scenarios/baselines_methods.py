@@ -62,7 +62,6 @@ def build(name: str, arguments: Arguments, m: Materials) -> Built:
         "RWalk": _rwalk,
         "LFL": _lfl,
         "ER_AML": _er_aml,
-        "GSS_greedy": _gss,
         "LaMAML": _lamaml,
         "PNN": _pnn,
         "PackNet": _packnet,
@@ -95,10 +94,6 @@ def _lfl(own: dict[str, Any], m: Materials) -> Any:
 
 def _er_aml(own: dict[str, Any], m: Materials) -> Any:
     return every_strategy.ER_AML(**m.common(m.network()), feature_extractor=m.encoder, **own)
-
-
-def _gss(own: dict[str, Any], m: Materials) -> Any:
-    return every_strategy.GSS_greedy(**m.common(m.network()), input_size=list(m.shape), **own)
 
 
 def _lamaml(own: dict[str, Any], m: Materials) -> Any:

@@ -250,7 +250,7 @@ def _typed(method: str, argument: Argument, value: Any) -> Any:
 
 _AT_LEAST_ONE = frozenset(
     {"batch_size", "mem_size", "memory_size", "max_buffer_size", "patterns_per_exp", "sample_size", "batch_size_mem"}
-    | {"buffer_mb_size", "subsample", "mem_strength", "n_inner_steps", "delta_t", "latent"}
+    | {"buffer_mb_size", "subsample", "n_inner_steps", "delta_t", "latent"}
 )
 _SHARES = frozenset(
     {"generator_share", "prune_proportion", "post_prune_share", "decay_factor", "ewc_alpha", "momentum"}

@@ -20,7 +20,7 @@ STREAMS = {
     "class-incremental": ["stream.layout=split"],
     "domain-incremental": ["stream.layout=rotations", "stream.angles=[0, 90, 45]"],
     "blurry": ["stream.layout=split", "stream.overlap=0.5"],
-    "online": ["stream.layout=split", "stream.experience_size=12"],
+    "online": ["stream.layout=split", "stream.experience_size=16"],
 }
 SMALL = ["stream.train_per_class=16", "stream.test_per_class=5", "device=cpu", "agent.encoder_settings.hidden=[24, 16]"]
 PAIRS = [(name, setting) for name, method in table().items() for setting in method.settings]
@@ -50,7 +50,7 @@ def test_every_strategy_runs_where_the_table_says_and_within_its_budget(name, se
     if name == "GEM":
         pytest.importorskip("quadprog")
     state = torch.get_rng_state()
-    arguments = {"GSS_greedy": "(mem_size=20)", "MER": "(mem_size=20, batch_size_mem=4)"}.get(name, "")
+    arguments = {"MER": "(mem_size=20, batch_size_mem=4)"}.get(name, "")
     events = play(f"avalanche:{name}{arguments}", setting, tmp_path)
     assert torch.equal(state, torch.get_rng_state()), "what is drawn is its own affair"
     budgets = [event["budget"] for event in of(events, "TaskStarted")]

@@ -74,7 +74,7 @@ class Setup:
 SETUPS = {
     "digits": Setup(1024, 1024, 20, 32),
     "fashion-mnist": Setup(2304, 576, 2, 64),
-    "clinc150": Setup(2048, 0, 5, 32, (10, 150), "raw"),
+    "clinc150": Setup(2560, 0, 5, 32, (10, 150), "raw"),
 }
 
 

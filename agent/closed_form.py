@@ -247,3 +247,34 @@ def match_labels(predicted: Tensor, y: Tensor, outputs: int, classes: int) -> tu
     order = [int(column) for _, column in sorted(zip(rows, columns, strict=True))]
     chosen = torch.tensor(order, device=y.device)
     return order, float((predicted == chosen[y]).float().mean())
+
+
+def matched_agreement(predicted: Tensor, y: Tensor, outputs: int, classes: int, folds: int = 10) -> float:
+    """Tell on which share of the samples a stored head is right when its outputs are matched on the other ones.
+
+    On few samples of many classes the best matching agrees by luck: it has `outputs!` ways to. So each fold is judged
+    by what was matched without it; the samples of a class are dealt out in turn.
+
+    Args:
+        predicted: Output that the head gives every sample, shape `(n,)`.
+        y: Labels, shape `(n,)`.
+        outputs: Number of outputs of the head, at least `classes`.
+        classes: Number of classes of the task.
+        folds: Into how many parts the samples are dealt, at most one each.
+
+    Returns:
+        From 0 to 1; 0 for a single sample.
+    """
+    n = len(y)
+    if n < 2:
+        return 0.0
+    folds = min(folds, n)
+    # Sorted by class: neighbours of a class go to different folds, and every fold has about as many samples.
+    fold = torch.empty_like(y)
+    fold[torch.sort(y, stable=True).indices] = torch.arange(n, device=y.device) % folds
+    right = 0.0
+    for k in range(folds):
+        out = fold == k
+        order, _ = match_labels(predicted[~out], y[~out], outputs, classes)
+        right += float((predicted[out] == torch.tensor(order, device=y.device)[y[out]]).sum())
+    return right / n

@@ -48,6 +48,8 @@ class Layout:
     def budget(self, task: Task) -> float:
         """Tell what may be spent on a task: the same for every strategy and every way to choose.
 
+        What `scratch` takes is its units and the way of the task's samples through the stem, which everybody pays.
+
         Args:
             task: The task.
 
@@ -59,7 +61,8 @@ class Layout:
         """
         if self._settings.flops is not None:
             return self._settings.flops
-        bench = self.lay_out(task, Ledger(0.0), probing=False)
+        ledger = Ledger(0.0)
+        bench = self.lay_out(task, ledger, probing=False)
         scratch = self._strategies.get("scratch")
         units = scratch.units(bench.task) if scratch is not None else None
         if scratch is None or units is None:
@@ -71,7 +74,7 @@ class Layout:
             for _ in arm.run(0.0, units=1):
                 pass
             self._unit_costs[shape] = arm.flops
-        return self._settings.scratch * units * self._unit_costs[shape]
+        return self._settings.scratch * (units * self._unit_costs[shape] + ledger.flops.get("stem", 0.0))
 
     def lay_out(self, task: Task, ledger: Ledger, probing: bool, logme: bool = False) -> Workbench:
         """Bring a task before the strategies.
@@ -86,7 +89,7 @@ class Layout:
             The workbench.
         """
         settings = self._settings
-        with ledger.counting("profile"):
+        with ledger.counting("stem"):
             view = self._library.view_task(task)
         seen, held_out = hold_out(view, settings.held_out, generator(settings.seed, task.index, "held-out"))
         known = self._library.known_for(view)

@@ -11,7 +11,14 @@ from torch import Tensor
 from ..streams.task import Samples, Task
 from .arm import BATCH
 from .budget import charge, counted
-from .closed_form import knn_leave_one_out, match_labels, ncm_leave_one_out, one_hot, ridge
+from .closed_form import (
+    knn_leave_one_out,
+    match_labels,
+    matched_agreement,
+    ncm_leave_one_out,
+    one_hot,
+    ridge,
+)
 from .encoder import Encoder
 from .entries import TaskRecord
 from .events import ProbeScore
@@ -120,7 +127,7 @@ def probe(source: Source, task: Task, samples: Samples, with_logme: bool = False
         return ProbeScore(source.id, ridge(features, samples.y).loo_mse, None, None, samples=len(samples))
     y, classes = samples.y, task.outputs
     fit = ridge(features, one_hot(y, classes))
-    agreements = [matched(said, y, classes)[1] for _, _, said in answers(source, task, samples.x, features)]
+    agreements = [agreement(said, y, classes) for _, _, said in answers(source, task, samples.x, features)]
     return ProbeScore(
         candidate=source.id,
         ridge_mse=fit.loo_mse,
@@ -174,3 +181,19 @@ def matched(said: Tensor, y: Tensor, classes: int) -> tuple[list[int], float]:
     outputs = said.shape[1]
     charge(outputs * classes**2)
     return match_labels(said.argmax(dim=1), y, outputs, classes)
+
+
+def agreement(said: Tensor, y: Tensor, classes: int) -> float:
+    """Tell how well a stored model agrees with a task, its outputs matched on samples that it is not judged by.
+
+    Args:
+        said: What it says of some samples, shape `(n, outputs)`, with at least as many outputs as classes.
+        y: The samples' labels, shape `(n,)`.
+        classes: Number of classes.
+
+    Returns:
+        Share of the samples that agree.
+    """
+    outputs = said.shape[1]
+    charge(10 * outputs * classes**2)
+    return matched_agreement(said.argmax(dim=1), y, outputs, classes)

@@ -14,7 +14,7 @@ import torch
 from ..agent.entries import TaskRecord
 from ..agent.known import Known, Source
 from ..agent.model import Model
-from ..agent.probe import answers, matched
+from ..agent.probe import agreement, answers, matched
 from ..agent.strategy import Solution, Strategy
 from ..streams.task import Task
 
@@ -49,9 +49,10 @@ class Reuse(Strategy):
         source = self.sources(task, known)[0]
         best: tuple[float, Solution] | None = None
         for record, model, said in answers(source, task, task.support.x):
-            order, agreement = matched(said, task.support.y, task.outputs)
-            if best is None or agreement > best[0]:
-                best = agreement, Solution(Model(model.encoder, model.head.select(order)), helper=record.model)
+            order, _ = matched(said, task.support.y, task.outputs)
+            right = agreement(said, task.support.y, task.outputs)
+            if best is None or right > best[0]:
+                best = right, Solution(Model(model.encoder, model.head.select(order)), helper=record.model)
         if best is not None:
             yield best[1]
 

@@ -190,7 +190,8 @@ class Auto(Selector):
             lost = None
             if closed is not None and closed.best_outputs and bench.held_out is not None:
                 lost = losses(closed.best_outputs[0], bench.held_out.y, bench.task.kind)
-            left = CHOOSING_SHARE - bench.ledger.spent / bench.ledger.limit if bench.ledger.limit else 0.0
+            choosing = bench.ledger.flops.get("profile", 0.0) + bench.ledger.flops.get("select", 0.0)
+            left = CHOOSING_SHARE - choosing / bench.ledger.limit if bench.ledger.limit else 0.0
             tried = try_out(bench, arms[:MOST_ARMS], min(TRY_SHARE, left), lost, self._worth) if left > 0 else []
         self._tried = tried
         chosen = tried[0].option if tried else arms[0]

@@ -69,10 +69,11 @@ class ProbeScore:
         ridge: Leave-one-out accuracy of that regression's largest output; None for regression tasks.
         ncm: Leave-one-out accuracy of the nearest class mean; None where a class has one sample only.
         knn: Leave-one-out accuracy of cosine k-nearest neighbours.
-        reuse: Accuracy of the best stored head as it is, its labels matched (Hungarian) on other samples than those that
-            judge it; None without a head.
+        reuse: Accuracy of the best stored head as it is; its labels are matched (Hungarian) on other samples than those
+            that judge it. None without a head.
         samples: Samples that all this was measured on.
         heads: Stored heads that were asked for `reuse`.
+        reuse_task: Position of the task whose head that is; None without a head.
         logme: Logarithm of maximum evidence (You 2021), in nats per sample and class; None where not asked for.
     """
 
@@ -84,6 +85,7 @@ class ProbeScore:
     ridge: float | None = None
     samples: int = 0
     heads: int = 0
+    reuse_task: int | None = None
     logme: float | None = None
 
     @property

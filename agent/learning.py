@@ -185,7 +185,8 @@ class Learning:
     def _consolidate(self, warnings: list[str]) -> dict[str, Meta]:
         """Let strategies work for later tasks, in the share of the budget that the recipe grants.
 
-        One whose units took more than its share, when last it worked, waits for a task with a larger budget.
+        They have equal parts of it. Where a part is less than what a unit took when last it was counted, the whole
+        share goes to one of them, each in its turn; one whose units take more waits for a task with a larger budget.
         """
         bench, settings = self._bench, self._settings
         share = settings.consolidate_share * bench.ledger.limit
@@ -196,9 +197,14 @@ class Learning:
             return {}
         known = replace(bench.known, episodes=(*bench.known.episodes, seen))
         made: dict[str, Meta] = {}
+        units = {name: known.metas[name].unit_flops for name in names if name in known.metas}
+        if any(flops > share / len(names) for flops in units.values()):
+            names = [names[bench.task.index % len(names)]]
         for name in names:
-            most, before = min(share / len(names), bench.ledger.left), known.metas.get(name)
-            if before is not None and before.unit_flops > most:
+            most = share / len(names)
+            if self._selector.keeps_budget:
+                most = min(most, bench.ledger.left)
+            if most <= 0 or units.get(name, 0.0) > most:
                 continue
             seed = derive(settings.seed, bench.task.index, "consolidate", name)
             steps = bench.strategies[name].consolidate(bench.task, known, torch.Generator().manual_seed(seed))

@@ -127,16 +127,20 @@ def probe(source: Source, task: Task, samples: Samples, with_logme: bool = False
         return ProbeScore(source.id, ridge(features, samples.y).loo_mse, None, None, samples=len(samples))
     y, classes = samples.y, task.outputs
     fit = ridge(features, one_hot(y, classes))
-    agreements = [agreement(said, y, classes) for _, _, said in answers(source, task, samples.x, features)]
+    agreements = [
+        (agreement(said, y, classes), record.index) for record, _, said in answers(source, task, samples.x, features)
+    ]
+    best = max(agreements, default=(None, None))  # of equals the newest
     return ProbeScore(
         candidate=source.id,
         ridge_mse=fit.loo_mse,
         ncm=ncm_leave_one_out(features, y, classes),
         knn=knn_leave_one_out(features, y, classes),
-        reuse=max(agreements, default=None),
+        reuse=best[0],
         ridge=float((fit.loo.argmax(dim=1) == y).float().mean()),
         samples=len(samples),
         heads=len(agreements),
+        reuse_task=best[1],
         logme=logme(features, y, classes) if with_logme else None,
     )
 

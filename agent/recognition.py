@@ -44,21 +44,21 @@ def recognised(
     if n < FEWEST_TO_RECOGNISE:
         return None
     asked = sum(scores[str(option.source)].heads for option in agreeing)
-    own = {
-        source.id: record.outcome.get("samples", math.inf)
-        for source in bench.known.representations()
-        for record in source.tasks
-        if record.label == task.label is not None
-    }
-    # What was learned of this very task from fewer samples than have come now is no better than a new head.
-    agreeing = {
-        o: value for o, value in agreeing.items() if own.get(str(o.source), math.inf) >= len(bench.whole.support)
-    }
+    records = {source.id: {r.index: r for r in source.tasks} for source in bench.known.representations()}
+    own: set[Option] = set()  # those whose best head is that of a model of the very task
+    for option in list(agreeing):
+        best = scores[str(option.source)].reuse_task
+        record = None if best is None else records.get(str(option.source), {}).get(best)
+        if record is None or task.label is None or record.label != task.label:
+            continue
+        own.add(option)
+        if record.outcome.get("samples", math.inf) < len(bench.whole.support):  # a new head is no worse
+            del agreeing[option]
     luck = (1.0 if n < FEW_TO_COMPARE else 0.0) + luck_of(max(asked, len(agreeing)))
 
     def bar(option: Option) -> float:
         error = share_error(agreeing[option], n)
-        return bound - 2 * error if option.source in own else max(bound, min(bound + luck * error, RECOGNISED))
+        return bound - 2 * error if option in own else max(bound, min(bound + luck * error, RECOGNISED))
 
     passing = [option for option in agreeing if agreeing[option] >= bar(option)]
     return max(passing, key=lambda option: agreeing[option], default=None)

@@ -66,12 +66,14 @@ class Selector(ABC):
 
     Attributes:
         name: The name it is chosen by; what stands behind a colon ("fixed:finetune") is given to the constructor.
+        keeps_budget: False for a reference that spends more than a task's budget on choosing.
         adds_up: Whether `restore` adds to what was learned, so that the experience of several runs can be joined.
         asks_logme: Whether candidates are to be scored by LogME as well, paid like every score.
     """
 
     registry_kind: ClassVar[str] = "selector"
     name: ClassVar[str]
+    keeps_budget: ClassVar[bool] = True
     adds_up: ClassVar[bool] = False
     asks_logme: bool = False
 

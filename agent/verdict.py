@@ -12,6 +12,10 @@ from .closed_form import temperature
 
 # Standard errors by which something must be better where nothing was expected of it: one-sided, 5 %.
 MARGIN = 1.64
+# Of a gain that is joined with what was expected: posterior standard deviations by which it must be above 0, and what
+# must have been measured at the least, in nats: where hardly anything can be told apart, as under wrong labels, small
+# gains come with small errors and mean little.
+SURE, LEAST = 0.5, 0.1
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,9 @@ def clear(measured: Gain, expected: Gain | None) -> bool:
     """Tell whether a default is left: for a clear margin, or, where something is expected, for a gain that is believed.
 
     Without an expectation the mean of the paired differences must exceed 1.64 of its standard errors (one-sided, 5 %),
-    lest the luckier of equals be chosen; with one, the mean of the posterior must exceed 0: the expectation is what
-    keeps luck from deciding.
+    lest the luckier of equals be chosen. With one, the mean of the posterior must exceed half its standard deviation,
+    and what was measured its standard error and a tenth of a nat: expectation alone does not leave a default that is
+    seen to be as good.
 
     Args:
         measured: The paired gain over the default.
@@ -95,4 +100,5 @@ def clear(measured: Gain, expected: Gain | None) -> bool:
     """
     if expected is None:
         return measured.nats > MARGIN * measured.error
-    return expected.joined(measured).nats > 0
+    joined = expected.joined(measured)
+    return joined.nats > SURE * joined.error and measured.nats > max(measured.error, LEAST)

@@ -28,6 +28,7 @@ class AlwaysTryAll(Selector):
     """
 
     name: ClassVar[str] = "always-try-all"
+    keeps_budget: ClassVar[bool] = False
 
     def __init__(self, argument: str = "") -> None:
         """Keep what chooses where nothing is held out."""

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
+from torch import Tensor
 
 from ...errors import UserError
 from ...streams.task import Task
@@ -156,18 +157,20 @@ class Auto(Selector):
         def promise(name: str) -> tuple[bool, float]:
             rank = -1 if name == ruled else FIRST.index(name) if name in FIRST else len(FIRST)
             expected = self._expected(name)
-            return name != joint, 0.01 * rank - (expected.nats + SURE * expected.error if expected else 0.0)
+            return name != joint, 0.01 * rank - (expected.nats + SURE * expected.error)
 
         return [first[name] for name in sorted(first, key=promise)]
 
-    def _expected(self, strategy: str) -> Gain | None:
-        return None if "no-prior" in self.without else self._prior.expect(strategy, self._features)
+    def _expected(self, strategy: str) -> Gain:
+        """What experience expects; left out, what is expected before anything was seen: the rules stay the same."""
+        prior = Prior() if "no-prior" in self.without else self._prior
+        return prior.expect(strategy, self._features)
 
     def _by_experience(
         self, default: Option, arms: Sequence[Option], bench: Workbench, values: Mapping[Option, float]
     ) -> Choice:
         """Leave the default only where experience is sure enough; train an encoder for the store either way."""
-        expected = {o: e for o in arms if self._prior.seen(o.strategy) >= ENOUGH and (e := self._expected(o.strategy))}
+        expected = {o: self._expected(o.strategy) for o in arms if self._prior.seen(o.strategy) >= ENOUGH}
         best = max(expected, key=lambda o: expected[o].nats - SURE * expected[o].error, default=None)
         held = len(bench.held_out or ())
         if best is not None and expected[best].nats > SURE * expected[best].error:
@@ -190,8 +193,7 @@ class Auto(Selector):
             lost = None
             if closed is not None and closed.best_outputs and bench.held_out is not None:
                 lost = losses(closed.best_outputs[0], bench.held_out.y, bench.task.kind)
-            choosing = bench.ledger.flops.get("profile", 0.0) + bench.ledger.flops.get("select", 0.0)
-            left = CHOOSING_SHARE - choosing / bench.ledger.limit if bench.ledger.limit else 0.0
+            left = _left(bench)
             tried = try_out(bench, arms[:MOST_ARMS], min(TRY_SHARE, left), lost, self._worth) if left > 0 else []
         self._tried = tried
         chosen = tried[0].option if tried else arms[0]
@@ -211,14 +213,11 @@ class Auto(Selector):
         """Say what is believed of each arm's last gain: what experience expects, joined with how it stands now."""
         stands = [each.gain.nats if each.gain else -float(each.losses.mean()) for each in arms]
         expected = [self._expected(each.option.strategy) for each in arms]
-        believed = [e for e in expected if e is not None]
-        if len(believed) < len(arms):
-            return stands
         middle = sum(stands) / len(arms)
-        level = sum(e.nats for e in believed) / len(arms)
+        level = sum(e.nats for e in expected) / len(arms)
         return [
             e.joined(Gain(level + s - middle, math.hypot(EARLY, each.gain.error if each.gain else 0.0))).nats
-            for e, s, each in zip(believed, stands, arms, strict=True)
+            for e, s, each in zip(expected, stands, arms, strict=True)
         ]
 
     def _account(self, each: Tried) -> JudgedArm:
@@ -230,8 +229,8 @@ class Auto(Selector):
             each.gain.error if each.gain else None,
             each.arm.units,
             each.arm.flops,
-            expected.nats if expected else None,
-            expected.error if expected else None,
+            expected.nats,
+            expected.error,
         )
 
     # Experience
@@ -277,13 +276,22 @@ def _best_head(options: Sequence[Option], bench: Workbench) -> Option:
     """The first one, unless another is better on the held-out samples by a standard error."""
     if bench.held_out is None:
         return options[0]
-    y, kind, lost = bench.held_out.y, bench.task.kind, {}
+    y, kind, lost, dearest = bench.held_out.y, bench.task.kind, dict[Option, Tensor](), 0.0
     for option in options:
+        if dearest > _left(bench) * bench.ledger.limit:
+            break
         arm = bench.try_out(option, 0.0)
         if arm is not None and arm.best_outputs:
             lost[option] = losses(arm.best_outputs[0], y, kind)
+            dearest = max(dearest, arm.flops)
     best = options[0]
     for option in options[1:]:
         if option in lost and best in lost and (g := gain(lost[option], lost[best], kind)).nats > g.error:
             best = option
     return best
+
+
+def _left(bench: Workbench) -> float:
+    """Share of the budget that choosing may still spend."""
+    flops, limit = bench.ledger.flops, bench.ledger.limit
+    return CHOOSING_SHARE - (flops.get("profile", 0.0) + flops.get("select", 0.0)) / limit if limit else 0.0

@@ -167,8 +167,21 @@ def answers(
             # In place the models of a lineage all read its newest version, which is the source.
             encoder = source.id if source.stored else record.encoder
             if encoder not in encoded:
-                encoded[encoder] = features_of(model.encoder, x)
+                # What stands on a fixed representation was stored with a copy of it; one from elsewhere may differ.
+                same = features is not None and not source.stored and _equal(source.encoder(), model.encoder)
+                encoded[encoder] = encoded[source.id] if same else features_of(model.encoder, x)
             yield record, model, model.head(encoded[encoder])
+
+
+def _equal(one: Encoder, other: Encoder) -> bool:
+    """Whether two encoders are built alike and hold the same weights."""
+    a, b = one.state_dict(), other.state_dict()
+    return (
+        type(one) is type(other)
+        and one.feature_size == other.feature_size
+        and a.keys() == b.keys()
+        and all(torch.equal(a[key], b[key]) for key in a)
+    )
 
 
 def matched(said: Tensor, y: Tensor, classes: int) -> tuple[list[int], float]:

@@ -189,11 +189,11 @@ class Auto(Selector):
         guard = None if "no-guard" in self.without else default
         tried: list[Tried] = []
         if len(arms) > 1 and "no-try" not in self.without:
+            left = _left(bench)  # the default is fitted in any case, for the guard
             closed = bench.try_out(default, 0.0)
             lost = None
             if closed is not None and closed.best_outputs and bench.held_out is not None:
                 lost = losses(closed.best_outputs[0], bench.held_out.y, bench.task.kind)
-            left = _left(bench)
             tried = try_out(bench, arms[:MOST_ARMS], min(TRY_SHARE, left), lost, self._worth) if left > 0 else []
         self._tried = tried
         chosen = tried[0].option if tried else arms[0]

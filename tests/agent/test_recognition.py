@@ -47,7 +47,7 @@ def source(number, label=None, heads=1, samples=None):
 
 def recognised(agreement, bound, n=40, heads=1, label=None, own=None, samples=None):
     known = Known((source(1, own, heads, samples),), (), 0, {})
-    score = ProbeScore("encoder-1", 0.1, 0.9, 0.9, reuse=agreement, ridge=0.9, samples=n, heads=heads)
+    score = ProbeScore("encoder-1", 0.1, 0.9, 0.9, reuse=agreement, ridge=0.9, samples=n, heads=heads, reuse_task=1)
     option = Option("reuse", "encoder-1")
     bench = SimpleNamespace(known=known, whole=task(n, label))
     return recognised_in(task(n, label), [option], bench, {"encoder-1": score}, bound) == option

@@ -55,5 +55,9 @@ def test_joining_by_hand_and_certainty():
 def test_a_default_is_left_for_a_clear_margin_or_a_believed_gain():
     assert clear(Gain(0.165, 0.1), None)
     assert not clear(Gain(0.163, 0.1), None)
-    assert clear(Gain(0.1, 0.1), Gain(-0.05, 0.15)), "4/3.25 in favour: the posterior is above 0"
-    assert not clear(Gain(0.05, 0.2), Gain(-0.1, 0.1)), "expectation outweighs a doubtful measurement"
+    # Posterior of (-.05 ± .1) and (.3 ± .1): .125 ± .071.
+    assert clear(Gain(0.3, 0.1), Gain(-0.05, 0.1))
+    assert not clear(Gain(0.12, 0.1), Gain(-0.05, 0.1)), ".035 ± .071: less than half of its deviation"
+    assert not clear(Gain(0.15, 0.2), Gain(0.5, 0.01)), "expectation alone does not leave it: .15 is within an error"
+    assert not clear(Gain(0.09, 0.01), Gain(0.5, 0.1)), "a tenth of a nat is the least"
+    assert clear(Gain(0.11, 0.01), Gain(0.5, 0.1))

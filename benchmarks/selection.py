@@ -32,7 +32,7 @@ from evermap.scenarios import regret
 from evermap.scenarios.cells import Cell, Grid, cells_of, finished
 from evermap.scenarios.compare import Sitting
 from evermap.scenarios.gap import Gap, Values, gap_closed, picked_crosswise
-from evermap.scenarios.paired import holm, largest_loss, mean_interval, not_worse, signed_rank
+from evermap.scenarios.paired import holm, largest_loss, mean_interval, not_worse, signed_rank, smallest_p
 from evermap.scenarios.record import Record, read_record
 from evermap.scenarios.regret_summary import Part, learned_values, summarise
 from evermap.scenarios.run import run
@@ -72,6 +72,8 @@ STRATEGIES = ("scratch", "finetune", "prototype", "reuse", "distill", "multitask
 OURS = "auto"
 OTHERS = ("probe", "rules", "bandit", "mntdp", "random", "always-try-all")
 ABLATIONS = ("auto:no-probe", "auto:no-try", "auto:no-guard", "auto:no-prior", "auto:logme", "auto:shuffled")
+# Paired seeds from which seeds are the unit of the test: fewer cannot give p < .05.
+FEWEST_SEEDS = 6
 START, END = "<!-- table -->", "<!-- end of table -->"
 
 
@@ -86,7 +88,7 @@ class Measured:
         values: Agent to its mean accuracy over tasks right after each was learned, per seed.
         naive: Of the oracle that picks on the whole test set.
         split: Of the oracle that picks on one half and is valued on the other.
-        choosing: Per task of all seeds, share of the budget that profile and losing try-outs took.
+        choosing: Per task of all seeds, share of the budget that choosing took.
         whole: Per task, share of the budget that was spent.
         flops: Agent to FLOPs per run, as a multiple of `fixed:scratch`.
         seconds: Agent to CPU seconds per run, likewise.
@@ -221,7 +223,11 @@ def _spent(record: Record) -> tuple[float, float]:
 
 
 def _shares(record: Record) -> list[tuple[float, float]]:
-    """Per task: share of the budget for profile and losing try-outs, and share that was spent in all."""
+    """Per task: share of the budget for choosing, and share that was spent in all.
+
+    Choosing is the profile and everything in the try-outs (losers, heads that were compared, the default's fit, arms
+    that diverged) but for the winner's own part.
+    """
     found, at = [], dict[int, dict[str, Any]]()
     for event in record.events:
         at.setdefault(event.get("task"), {})[event["event"]] = event
@@ -229,12 +235,12 @@ def _shares(record: Record) -> list[tuple[float, float]]:
         if "Learned" not in events or not events["TaskStarted"]["budget"]:
             continue
         budget, chosen = events["TaskStarted"]["budget"], events["Chosen"]
-        losers = sum(
+        own = sum(
             each["flops"]
             for each in chosen["tried"]
-            if (each["strategy"], each["source"]) != (chosen["strategy"], chosen["source"])
+            if (each["strategy"], each["source"]) == (chosen["strategy"], chosen["source"])
         )
-        choosing = events["Profiled"]["flops"] + losers
+        choosing = events["Profiled"]["flops"] + chosen["flops"] - own
         found.append((choosing / budget, events["Learned"]["total_flops"] / budget))
     return found
 
@@ -339,13 +345,35 @@ def _cost_maps(order: Sequence[Measured]) -> tuple[list[Mapping[str, float]], li
 
 
 def _pairs(order: Sequence[Measured], agents: Sequence[str]) -> list[str]:
-    """The selector against every other agent, pooled over scenarios and seeds."""
-    differences = {
-        agent: [a - b for each in order for a, b in zip(each.values[OURS], each.values[agent], strict=True)]
-        for agent in agents
-    }
+    """The selector against every other agent, pooled.
+
+    Seeds of one scenario are not independent of each other where scenarios differ more than seeds: one number for each
+    seed is tested, the mean over scenarios, where there are six seeds or more of all; else one for each scenario.
+    """
+    seeds = sorted(set.intersection(*(set(each.seeds) for each in order)))
+    by_seed = len(seeds) >= FEWEST_SEEDS
+    differences = {}
+    for agent in agents:
+        table = {
+            (each.name, seed): ours - theirs
+            for each in order
+            for seed, ours, theirs in zip(each.seeds, each.values[OURS], each.values[agent], strict=True)
+        }
+        if by_seed:
+            differences[agent] = [float(np.mean([table[each.name, seed] for each in order])) for seed in seeds]
+        else:
+            differences[agent] = [float(np.mean([table[each.name, seed] for seed in each.seeds])) for each in order]
     p = dict(zip(agents, holm([signed_rank(differences[agent]) for agent in agents]), strict=True))
-    lines = ["| auto against | mean difference | pairs | p (Wilcoxon, Holm) |", "| --- | ---: | ---: | ---: |"]
+    n = len(seeds) if by_seed else len(order)
+    pairs = "seeds (means over scenarios)" if by_seed else "scenarios (means over seeds)"
+    least = smallest_p(n)
+    lines = [
+        f"Pairs are {pairs}: {n} of them cannot give a p below {least:.3f}, {min(1.0, len(agents) * least):.3f} after "
+        "Holm's correction.",
+        "",
+        "| auto against | mean difference | pairs | p (Wilcoxon, Holm) |",
+        "| --- | ---: | ---: | ---: |",
+    ]
     for agent in sorted(agents, key=lambda name: float(np.mean(differences[name]))):
         value = p[agent]
         said = "n/a" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
@@ -357,7 +385,9 @@ def _pairs(order: Sequence[Measured], agents: Sequence[str]) -> list[str]:
 def _costs(order: Sequence[Measured]) -> list[str]:
     """What choosing took of the budget."""
     lines = [
-        "| scenario | profile and losing try-outs: mean, largest | whole: mean, largest | tasks above 0.20; 1.00 |",
+        "Shares of a task's budget. Choosing is the profile and all try-outs but for the winner's own part.",
+        "",
+        "| scenario | choosing: mean, largest | whole: mean, largest | tasks above 0.20; 1.00 |",
         "| --- | --- | --- | --- |",
     ]
     for each in order:
@@ -370,9 +400,9 @@ def _costs(order: Sequence[Measured]) -> list[str]:
 
 
 def transfer(measured: Sequence[Measured], size: str, out: Path, table_only: bool, end: float) -> list[str]:
-    """Leave one scenario out: the selector begins on it with what it has learned on all others of the same seed."""
+    """Leave one family out: the selector begins on a scenario with what it learned on those of other families."""
     lines = [
-        "With the experience of all other scenarios of the same seed (leave one out), against none:",
+        "With the experience of all other families' scenarios, of the same seed (leave one family out), against none:",
         "",
         "| scenario | seeds | none | with | difference |",
         "| --- | ---: | ---: | ---: | ---: |",
@@ -385,7 +415,8 @@ def transfer(measured: Sequence[Measured], size: str, out: Path, table_only: boo
         found = []
         for seed, without in zip(each.seeds, each.values[OURS], strict=True):
             folder = out / "transfer" / size / each.name / f"seed{seed}"
-            priors = [own[other.name][seed] for other in measured if other is not each and seed in own[other.name]]
+            others = [other for other in measured if family_of(other.name) != family_of(each.name)]
+            priors = [own[other.name][seed] for other in others if seed in own[other.name]]
             if not _is_whole(folder):
                 if table_only or not priors or time.monotonic() > end:
                     continue
@@ -396,13 +427,19 @@ def transfer(measured: Sequence[Measured], size: str, out: Path, table_only: boo
             found.append((without, float(np.mean(learned_values(read_record(folder))))))
         if found:
             a, b = (100 * float(np.mean(x)) for x in zip(*found, strict=True))
-            every += [100 * (y - x) for x, y in found]
+            every.append(b - a)
             lines.append(f"| {each.name} | {len(found)} | {a:.1f} | {b:.1f} | {b - a:+.1f} |")
     interval = mean_interval(every)
     if interval is not None:
         low, high = interval
         lines += ["", f"Mean difference {np.mean(every):+.2f} points (95 % interval {low:+.2f} to {high:+.2f})."]
     return [*lines, ""]
+
+
+def family_of(name: str) -> str:
+    """Name the family of a scenario: what tells of one of them tells of the others."""
+    families = {"ctrl": "ctrl", "few-shot": "few shots", "digits-fewshot": "few shots", "composite": "few shots"}
+    return next((family for start, family in families.items() if name.startswith(start)), name)
 
 
 def _is_whole(folder: Path) -> bool:

@@ -35,6 +35,12 @@ def carry(priors: Sequence[Path], target: Path, selector: Selector) -> list[dict
             f"--prior: the experience of several runs cannot be added up for selector {selector.name!r}; give one."
         )
     states = [_learned(each, selector) for each in priors]
+    hashes = [_hash(state) for state in states]
+    for each, own in zip(priors, hashes, strict=True):
+        if hashes.count(own) > 1 or own in {h for other in priors if other != each for h in _begun_with(other)}:
+            raise StoreError(
+                f"--prior {each}: another run that is given has the same experience; it would count twice."
+            )
     with KnowledgeStore.open(target) as store:
         before = store.state("selector")
         gathered = type(selector)()
@@ -42,7 +48,7 @@ def carry(priors: Sequence[Path], target: Path, selector: Selector) -> list[dict
             gathered.restore(state)
         with store.transaction() as t:
             t.set_state("selector", gathered.state())
-    return [{"run": str(each), "sha256": _hash(state)} for each, state in zip(priors, states, strict=True)]
+    return [{"run": str(each), "sha256": own} for each, own in zip(priors, hashes, strict=True)]
 
 
 def _learned(folder: Path, selector: Selector) -> dict[str, Any]:
@@ -57,6 +63,12 @@ def _learned(folder: Path, selector: Selector) -> dict[str, Any]:
     if not state:
         raise StoreError(f"--prior {folder}: its selector has learned nothing that could be carried on.")
     return dict(state)
+
+
+def _begun_with(folder: Path) -> list[str]:
+    """Hashes of the experience that a run began with."""
+    with KnowledgeStore.open(store_folder(folder), read_only=True, any_schema=True) as store:
+        return [str(each["sha256"]) for each in store.manifest().get("priors", ())]
 
 
 def _selector(recipe: str) -> str:

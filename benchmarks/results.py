@@ -21,7 +21,7 @@ from typing import Any
 
 from evermap.errors import UserError
 from evermap.reports.comparison_text import to_markdown
-from evermap.scenarios.cells import Grid, finished, named
+from evermap.scenarios.cells import Grid, named
 from evermap.scenarios.compare import Sitting
 from evermap.scenarios.comparison import compare
 from evermap.scenarios.outcomes import outcome
@@ -104,7 +104,7 @@ def work(sitting: Sitting, until: float) -> None:
 def page(all_of: Sequence[Sitting], left_out: Sequence[str], agents: Sequence[str], command: str) -> str:
     """The page of results from the cells that are finished."""
     cells = [(sitting, cell) for sitting in all_of for cell in sitting.cells]
-    there = [cell for _, cell in cells if finished(cell)]
+    there = [cell for sitting, cell in cells if sitting.finished(cell)]
     failures = [failure for sitting in all_of for failure in sitting.failures.values()]
     outcomes = [named(cell, outcome(read_record(cell.folder))) for cell in there]
     found: dict[str, Any] = compare(outcomes, agents[0] if any(c.agent == agents[0] for c in there) else None, failures)

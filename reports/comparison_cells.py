@@ -101,6 +101,8 @@ def notes(scenario: Json, comparison: Json) -> list[str]:
     for note, agents in by_note.items():
         everyone = len(agents) == sum(bool(each["seeds"]) for each in scenario["agents"])
         found.append(units.sentence(note) if everyone else _stopped(f"{', '.join(agents)}, {note}"))
+    if scenario["common"]["note"]:
+        found.append(units.sentence(f"highest mean, ranks and Pareto sets: {scenario['common']['note']}"))
     pairs = [pair for pair in scenario["paired"] if pair["note"]]
     for note in dict.fromkeys(pair["note"] for pair in pairs):
         mine = [pair["agent"] for pair in pairs if pair["note"] == note]

@@ -164,7 +164,7 @@ def _panel(
         axes.annotate(
             str(number + 1), places[each["agent"]], (4, 3), textcoords="offset points", color=INK, fontsize=7.5
         )
-    line = [places[agent] for agent in front if agent in places]
+    line = sorted(places[agent] for agent in front if agent in places)  # a front over fewer seeds has another order
     axes.step([x for x, _ in line], [y for _, y in line], where="post", color=SOFT, linewidth=0.8, zorder=1)
     if places:
         axes.set_xscale("log")

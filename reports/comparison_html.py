@@ -91,14 +91,19 @@ def _in_short(comparison: Json) -> list[tuple[str, str]]:
     """Say per scenario who is best, and what can be said of the others against the baseline."""
     found = []
     for scenario in comparison["scenarios"]:
-        known = [each for each in scenario["agents"] if each["means"]["accuracy"]["mean"] is not None]
-        if not known:
+        if not any(each["means"]["accuracy"]["mean"] is not None for each in scenario["agents"]):
             found.append((scenario["scenario"], "No run is finished."))
             continue
-        best = max(known, key=lambda each: each["means"]["accuracy"]["mean"])
-        regression = scenario["regression"]
-        value = mean(best["means"]["accuracy"], "share", regression)
-        said = f"{best['agent']} has the highest mean, {f'R² {value}' if regression else f'{value} %'}."
+        common = scenario["common"]
+        means = {agent: of["accuracy"] for agent, of in common["means"].items()}
+        if means:
+            best = max(means, key=lambda agent: means[agent]["mean"])
+            regression = scenario["regression"]
+            value = mean(means[best], "share", regression)
+            over = f" over seeds {units.ranges(common['seeds'])}, which all have" if common["note"] else ""
+            said = f"{best} has the highest mean{over}, {f'R² {value}' if regression else f'{value} %'}."
+        else:
+            said = units.sentence(common["note"])
         for verdict in ("better", "worse", "equivalent", "undecided"):
             mine = [pair["agent"] for pair in scenario["paired"] if pair["verdict"] == verdict]
             if mine:

@@ -109,10 +109,12 @@ def _ranks(ranks: Json) -> list[RenderableType]:
         parts.append(Text(f"{said}, Iman–Davenport p {p_value(test['f_p'])}.", style="dim"))
     elif ranks["note"]:
         parts.append(Text(units.sentence(ranks["note"]), style="yellow"))
-    for what, key in (("Scenarios", "left_out"), ("Agents", "agents_left_out")):
+    for what, key in (
+        ("Left out of the ranks, for the agents have no seed in common there", "left_out"),
+        ("Agents without a result for the ranks", "agents_left_out"),
+    ):
         if ranks[key]:
-            names = ", ".join(map(units.plain, ranks[key]))
-            parts.append(Text(f"{what} without a result for the ranks: {names}.", style="yellow"))
+            parts.append(Text(f"{what}: {', '.join(map(units.plain, ranks[key]))}.", style="yellow"))
     return [*parts, Text()]
 
 

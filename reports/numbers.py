@@ -49,7 +49,7 @@ def numbers(
     per_task = _per_task(matrix, story, references, visits)
     write = Writer(regression=matrix.values.shape[1] > 0 and not any(matrix.class_sets))
     measures = [
-        *_transfer(write, matrix, references, visits, columns, per_task),
+        *_transfer(write, matrix, references, visits, columns, per_task, story.expected),
         *_learning(write, learning),
         *_stability(write, matrix, visits, during, columns),
         *_calibration(write, story, columns, write.regression),
@@ -141,15 +141,17 @@ def _transfer(
     visits: Sequence[against.Visit],
     columns: Mapping[str, PerColumn],
     per_task: Sequence[PerColumn],
+    expected: int,
 ) -> list[Json]:
     expert, joint = columns["transfer against an expert"], columns["intransigence"]
     S = None if references.expert is None else references.expert.matrix
-    if S is not None and per_task:
-        last = against.transfer_on_last_task(R, S, visits[-1])
+    if S is not None and per_task and visits:
+        last = against.transfer_on_last_task(R, S, visits[-1], expected)
         rate, tasks = per_task[1].mean(), per_task[0].mean()
     else:
+        why = NO_EXPERT if S is None else "nothing was learned yet"
         last, rate, tasks = (
-            Measure(name, None, NO_EXPERT, expert.convention)
+            Measure(name, None, why, expert.convention)
             for name in ("transfer on the last task", "negative-transfer rate", "transfer against an expert")
         )
     found = [

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..scenarios.costs import paid
+
 Json = Mapping[str, Any]
 # What a cost is made of, in the order in which it arises: measuring, choosing, learning the task alone or with others
 # that arrived together, work for later tasks.
@@ -77,7 +79,7 @@ class TaskStory:
     def spent(self) -> float:
         """FLOPs spent on it so far: profile, choice and learning; its part of a joint phase once it was learned."""
         if self.learned:
-            return float(self.learned["total_flops"]) + float((self.bounded or {}).get("flops") or 0.0)
+            return paid(self.learned, self.bounded, "flops") or 0.0
         before = sum(float(part.get("flops") or 0.0) for part in (self.profiled, self.chosen) if part)
         return before + _at_work(self.progress)
 
@@ -85,7 +87,7 @@ class TaskStory:
     def seconds(self) -> float:
         """CPU seconds spent on it so far, as far as events say."""
         if self.learned:
-            return float(self.learned["seconds"]) + float((self.bounded or {}).get("seconds") or 0.0)
+            return paid(self.learned, self.bounded, "seconds") or 0.0
         return sum(float(part.get("seconds") or 0.0) for part in (self.profiled, self.chosen) if part)
 
     def arms(self) -> dict[tuple[str, str | None], list[Json]]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..scenarios.metrics import AccuracyMatrix, Measure, all_measures, all_per_column
+from ..scenarios.metrics import AccuracyMatrix, Measure, all_measures, all_per_column, evaluated_once
 from ..scenarios.record import Record
 from ..scenarios.run_folder import plain
 from ..scenarios.sampling import CONVENTION, over_samples
@@ -53,7 +53,7 @@ def summarise(record: Record, references: References | None = None) -> dict[str,
         "regression": values_asked,
         "headline": [
             _headline(measure, record.matrix is not None, values_asked) | _interval(measure, matrix, story)
-            for measure in all_measures(matrix)
+            for measure in all_measures(matrix, evaluated_once(matrix, [each["tasks"] for each in story.together]))
         ],
         "intervals": CONVENTION,
         "matrix": _matrix(matrix, story),

@@ -60,6 +60,8 @@ def same_tests(R: AccuracyMatrix, S: AccuracyMatrix) -> bool:
 def intransigence_per_column(R: AccuracyMatrix, J: AccuracyMatrix) -> PerColumn:
     """J_k − R[k, k]: what joint training reaches and the run did not (Chaudhry et al. 2018, arXiv 1801.10112).
 
+    Missing where joint training was not evaluated after the very same task: a later row is of more tasks.
+
     Args:
         R: The run.
         J: A run that trains on all tasks so far together.
@@ -71,7 +73,7 @@ def intransigence_per_column(R: AccuracyMatrix, J: AccuracyMatrix) -> PerColumn:
         "accuracy of joint training on all tasks so far minus that of the run, in the row after it was first learned "
         "(positive: less plastic than joint training); Chaudhry et al. 2018"
     )
-    return each_learned("intransigence", convention, R, lambda j, row: -_difference(R, J, j, row))
+    return each_learned("intransigence", convention, R, lambda j, row: -_difference(R, J, j, row, exact=True))
 
 
 def intransigence(R: AccuracyMatrix, J: AccuracyMatrix) -> Measure:
@@ -124,13 +126,14 @@ def expert_transfer_per_task(R: AccuracyMatrix, S: AccuracyMatrix, visits: Seque
     return each("transfer against an expert", convention, [visit.name for visit in visits], formula)
 
 
-def transfer_on_last_task(R: AccuracyMatrix, S: AccuracyMatrix, last: Visit) -> Measure:
+def transfer_on_last_task(R: AccuracyMatrix, S: AccuracyMatrix, last: Visit, tasks: int | None = None) -> Measure:
     """R[T, T] − S_T, the transfer that CTrL's streams are made for (Veniat et al. 2021, arXiv 2012.12631).
 
     Args:
         R: The run.
         S: A run in which nothing is carried from task to task.
-        last: The stream's last task; where it returns, its concept's column counts.
+        last: The last task that was evaluated; where it returns, its concept's column counts.
+        tasks: How many tasks the stream has; left out: `last` is the stream's last one.
 
     Raises:
         ValueError: If they are about other test sets.
@@ -140,6 +143,8 @@ def transfer_on_last_task(R: AccuracyMatrix, S: AccuracyMatrix, last: Visit) -> 
     )
 
     def formula() -> float:
+        if tasks is not None and last.task != tasks - 1:
+            raise Undefined("the stream's last task was not learned")
         try:
             row = row_after(R, last.task)
         except Missing:
@@ -230,14 +235,22 @@ def _same(R: AccuracyMatrix, S: AccuracyMatrix) -> None:
         raise ValueError("the two matrices are about other test sets")
 
 
-def _difference(R: AccuracyMatrix, S: AccuracyMatrix, column: int, row: int, task: int | None = None) -> float:
-    """R[row, column] minus the reference in its row after the same task; the row's own task where none is named."""
+def _difference(
+    R: AccuracyMatrix, S: AccuracyMatrix, column: int, row: int, task: int | None = None, exact: bool = False
+) -> float:
+    """R[row, column] minus the reference in its row after the same task; the row's own task where none is named.
+
+    Where it need not be exact, the reference's first row after the task serves: what an expert answers stays.
+    """
     _same(R, S)
     after = R.row_tasks[row] if task is None else task
     value = value_at(R, row, column)
     try:
         if after is None:
             raise Missing("row 0 follows no task")
-        return value - value_at(S, row_after(S, after), column)
+        theirs = row_after(S, after)
+        if exact and S.row_tasks[theirs] != after:
+            raise Missing(f"there is no row right after task {after + 1}")
+        return value - value_at(S, theirs, column)
     except Missing as why:
         raise Missing(f"of the reference, {why}") from None

@@ -120,11 +120,19 @@ def bounded_cell(grid: Grid, cell: Cell, stored: int, name: str, out: Path) -> C
     return replace(cell, sets=sets, folder=_folder(out, recipe, cell.agent), name=name)
 
 
-def finished(cell: Cell) -> bool:
-    """Tell whether a cell has been run to its end and its record can be read whole."""
+def finished(cell: Cell, data: str | None = None) -> bool:
+    """Tell whether a cell has been run to its end and its record can be read whole.
+
+    Args:
+        cell: The cell.
+        data: Hash of the samples that a run of it would see now; a run on other ones does not count. None where it is
+            not known.
+    """
     try:
         record = read_record(cell.folder)
     except RecordError:
+        return False
+    if data is not None and record.manifest.get("data_sha256") != data:
         return False
     return record.manifest["status"] == "finished" and record.matrix is not None and not record.problems
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,6 +69,7 @@ class Sitting:
         self._jobs, self._baseline, self._equal_to = jobs, baseline, equal_to
         self._outcomes: dict[Path, Outcome] = {}
         self.failures: dict[Path, dict[str, Any]] = {}
+        self._data: dict[str, str | None] = {}  # hash of every scenario's samples as they are now; None: not readable
 
     def work(self) -> Generator[Step | None]:
         """Check every pair of scenario and agent, then run the cells that are missing.
@@ -82,12 +83,17 @@ class Sitting:
         with ExitStack() as stack:
             self._occupy(stack)
             pool = stack.enter_context(Pool(self._jobs, self.out))
+            wrong = yield from self._check(pool)
             missing = yield from self._missing(self.cells)
-            yield from self._check(missing, pool)
+            self._refuse(missing, wrong)
             yield from self._run(missing, pool)
             if self._equal_to is not None:
                 bounded = yield from self._bounded_cells()
                 yield from self._run((yield from self._missing(bounded)), pool)
+
+    def finished(self, cell: Cell) -> bool:
+        """Tell whether a cell is finished, on the data as they are now where they were looked at."""
+        return finished(cell, self._data.get(cell.scenario))
 
     def comparison(self) -> dict[str, Any]:
         """Compare what is finished by now; paths of runs are relative to the folder.
@@ -145,30 +151,46 @@ class Sitting:
         """Take what earlier calls have finished; give back the rest."""
         missing = []
         for cell in cells:
-            if finished(cell):
+            if self.finished(cell):
                 yield self._finished(cell, "kept")
             else:
                 missing.append(cell)
         return missing
 
-    def _check(self, missing: Sequence[Cell], pool: Pool) -> Generator[None]:
-        """Find impossible pairs before anything starts."""
+    def _check(self, pool: Pool) -> Generator[None, None, dict[tuple[str, str], str]]:
+        """Find impossible pairs before anything starts; also where all is finished, for the data may have changed.
+
+        Yields:
+            None, while nothing has happened.
+
+        Returns:
+            What is wrong, by scenario and agent.
+        """
         tasks = []
-        for scenario in dict.fromkeys(cell.scenario for cell in missing):
-            mine = {cell.agent: cell for cell in reversed(missing) if cell.scenario == scenario}
+        for scenario in self.grid.scenarios:
+            mine = {cell.agent: cell for cell in reversed(self.cells) if cell.scenario == scenario}
             pairs = [[agent, list(cell.sets)] for agent, cell in reversed(mine.items())]  # the first seed of each
             tasks.append({"do": "check", "scenario": scenario, "agents": pairs, **self._common()})
-        wrong: list[str] = []
+        wrong: dict[tuple[str, str], str] = {}
         for told in pool.do(tasks):
             if told is None:
                 yield None
-            elif told[1]["state"] == "failed":
-                raise UserError(f"{tasks[told[0]]['scenario']}: cannot be checked: {told[1]['why']}")
-            elif told[1]["state"] == "done":
-                wrong += [f"{tasks[told[0]]['scenario']} with {agent}: {why}" for agent, why in told[1]["wrong"]]
-        if wrong:
-            more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-            raise UserError(f"Nothing was started: {wrong[0]}{more}")
+                continue
+            scenario, message = self.grid.scenarios[told[0]], told[1]
+            if message["state"] == "failed":
+                why = f"cannot be checked: {message['why']}"
+                wrong |= {(scenario, agent): why for agent in self.grid.agents}
+            elif message["state"] == "done":
+                wrong |= {(scenario, agent): why for agent, why in message["wrong"]}
+                self._data[scenario] = message["data"]
+        return wrong
+
+    def _refuse(self, missing: Sequence[Cell], wrong: Mapping[tuple[str, str], str]) -> None:
+        """Start nothing where a run that is missing is impossible."""
+        pairs = [pair for pair in dict.fromkeys((cell.scenario, cell.agent) for cell in missing) if pair in wrong]
+        if pairs:
+            (scenario, agent), more = pairs[0], f" (and {len(pairs) - 1} more)" if len(pairs) > 1 else ""
+            raise UserError(f"Nothing was started: {scenario} with {agent}: {wrong[pairs[0]]}{more}")
 
     def _run(self, cells: Sequence[Cell], pool: Pool) -> Generator[Step | None]:
         tasks = [
@@ -186,7 +208,7 @@ class Sitting:
                 yield None
                 continue
             cell, message = cells[told[0]], told[1]
-            if message["state"] == "done" and finished(cell):
+            if message["state"] == "done" and self.finished(cell):
                 yield self._finished(cell, "done")
             elif message["state"] in ("done", "failed"):
                 yield self._failed(cell, message.get("why") or "its record cannot be read back")

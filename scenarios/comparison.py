@@ -178,6 +178,7 @@ def _scenario(
         "seeds": sorted({each.seed for each in outcomes}),
         "agents": agents,
         "paired": [] if baseline is None else _paired(finished, present, baseline),
+        "common": _common(agents, MAIN),
         "pareto": {cost: _pareto(agents, cost) for cost in COSTS},
     }
 
@@ -218,18 +219,49 @@ def _paired(finished: Mapping[str, Sequence[Outcome]], present: Sequence[str], b
     return rows
 
 
+def _common(agents: Sequence[Mapping[str, Any]], *keys: str) -> dict[str, Any]:
+    """Average numbers over the seeds for which every agent that has them at all has them: ranks are about nothing else.
+
+    Returns:
+        These seeds; by agent the means, by key; and a note where seeds are left out, or where none is left.
+    """
+    known: dict[str, dict[int, Mapping[str, float]]] = {}
+    for each in agents:
+        runs = {run["seed"]: run["values"] for run in each["runs"]}
+        whole = {seed: of for seed, of in runs.items() if all(_known(of.get(key)) for key in keys)}
+        if whole:
+            known[str(each["agent"])] = whole
+    every = {seed for runs in known.values() for seed in runs}
+    seeds = sorted(every.intersection(*known.values()))
+    note = None
+    if known and not seeds:
+        note = "not ranked: there is no seed that all agents have"
+    elif len(seeds) < len(every):
+        note = f"ranked over the seeds that all agents have: {', '.join(map(str, seeds))}"
+    means = {
+        agent: {key: mean_of([runs[seed][key] for seed in seeds]) for key in keys}
+        for agent, runs in known.items()
+        if seeds
+    }
+    return {"seeds": seeds, "means": means, "note": note}
+
+
+def _known(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
+
+
 def _pareto(agents: Sequence[Mapping[str, Any]], cost: str) -> list[str]:
-    known = [
-        each for each in agents if each["means"][MAIN]["mean"] is not None and each["means"][cost]["mean"] is not None
-    ]
-    points = [(each["means"][MAIN]["mean"], each["means"][cost]["mean"]) for each in known]
-    return [str(known[position]["agent"]) for position in pareto(points)]
+    means = _common(agents, MAIN, cost)["means"]
+    points = [(of[MAIN]["mean"], of[cost]["mean"]) for of in means.values()]
+    return [list(means)[position] for position in pareto(points)]
 
 
 def _ranked(scenarios: Sequence[Mapping[str, Any]], order: Sequence[str]) -> dict[str, Any]:
-    """Rank the agents by their mean accuracy over the scenarios on which all of them have one."""
-    means = [{each["agent"]: each["means"][MAIN]["mean"] for each in scenario["agents"]} for scenario in scenarios]
-    alive = [agent for agent in order if any(row.get(agent) is not None for row in means)]
+    """Rank the agents by their mean accuracy over the scenarios on which all of them have one of the same seeds."""
+    means = [{agent: of[MAIN]["mean"] for agent, of in scenario["common"]["means"].items()} for scenario in scenarios]
+    every = [each for scenario in scenarios for each in scenario["agents"]]
+    able = {each["agent"] for each in every if each["means"][MAIN]["mean"] is not None}
+    alive = [agent for agent in order if agent in able]
     used = [i for i, row in enumerate(means) if all(row.get(agent) is not None for agent in alive)]
     found: dict[str, Any] = {
         "scenarios": [scenarios[i]["scenario"] for i in used],
@@ -242,7 +274,7 @@ def _ranked(scenarios: Sequence[Mapping[str, Any]], order: Sequence[str]) -> dic
         "note": None,
     }
     if len(alive) < 2 or not used:
-        found["note"] = "two agents with results on the same scenario are needed"
+        found["note"] = "two agents with results of the same seeds on the same scenario are needed"
         return found
     average = ranks([[means[i][agent] for agent in alive] for i in used]).mean(axis=0).tolist()
     best_first = sorted(zip(alive, average, strict=True), key=lambda pair: pair[1])

@@ -3,9 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .measure import Measure, Undefined, one
+
+
+def paid(learned: Mapping[str, Any], bounded: Mapping[str, Any] | None, what: str) -> float | None:
+    """Add up what a task cost: its own account, and making room for it in the store.
+
+    Args:
+        learned: Its `Learned` as JSON.
+        bounded: Its `Bounded` as JSON; None where the store's bytes are not bounded.
+        what: "flops" or "seconds".
+
+    Returns:
+        The sum; None where the record does not tell it.
+    """
+    parts = [learned.get("total_flops" if what == "flops" else what), *([bounded.get(what)] if bounded else [])]
+    known = [float(part) for part in parts if isinstance(part, int | float) and math.isfinite(part)]
+    return math.fsum(known) if len(known) == len(parts) else None
 
 
 def flops_per_task(spent: Sequence[float]) -> Measure:

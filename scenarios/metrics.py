@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +15,10 @@ from .matrix import to_csv as to_csv
 from .measure import Measure as Measure
 from .measure import Missing, Undefined, each_learned, value_at
 from .measure import PerColumn as PerColumn
+
+ONCE = "evaluated once, after all tasks"
+# What is undefined then: these follow what was learned from row to row.
+_COURSE = ("average incremental accuracy", "learning accuracy")
 
 
 def accuracy_per_column(R: AccuracyMatrix) -> PerColumn:
@@ -142,9 +148,26 @@ def learning_accuracy(R: AccuracyMatrix) -> Measure:
     return learning_accuracy_per_column(R).mean()
 
 
-def all_measures(R: AccuracyMatrix) -> tuple[Measure, ...]:
-    """Every headline number of a matrix, in the order of a report."""
-    return tuple(
+def evaluated_once(R: AccuracyMatrix, arrivals: Iterable[Sequence[int]]) -> bool:
+    """Tell whether several tasks have one row: the numbers that follow learning from task to task mean nothing then.
+
+    Args:
+        R: The matrix.
+        arrivals: The tasks of every joint phase; after one that has all of them there is one row by right.
+    """
+    if R.last != 1 or not R.row_tasks[1]:
+        return False
+    return not any(set(range(R.row_tasks[1] + 1)) <= set(tasks) for tasks in arrivals)
+
+
+def all_measures(R: AccuracyMatrix, once: bool = False) -> tuple[Measure, ...]:
+    """Every headline number of a matrix, in the order of a report.
+
+    Args:
+        R: The matrix.
+        once: Whether it was evaluated once only, as `evaluated_once` tells.
+    """
+    found = tuple(
         measure(R)
         for measure in (
             average_accuracy,
@@ -155,6 +178,7 @@ def all_measures(R: AccuracyMatrix) -> tuple[Measure, ...]:
             forward_transfer,
         )
     )
+    return tuple(replace(each, value=None, reason=ONCE) if once and each.name in _COURSE else each for each in found)
 
 
 def all_per_column(R: AccuracyMatrix) -> tuple[PerColumn, ...]:

@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from .costs import paid
 from .matrix import AccuracyMatrix
-from .metrics import all_measures
+from .metrics import all_measures, evaluated_once
 from .record import Record
 
 MAIN = "accuracy"
@@ -104,7 +105,7 @@ def quantities() -> tuple[Quantity, ...]:
         Quantity(
             "bytes_kept", "bytes kept", "bytes", "lower", "weights, statistics and samples kept after the last task"
         ),
-        Quantity("flops", "FLOPs", "flops", "lower", "of everything done for the tasks: measuring, choosing, learning"),
+        Quantity("flops", "FLOPs", "flops", "lower", "of everything done for the tasks, from measuring to making room"),
         Quantity("cpu_seconds", "CPU seconds", "seconds", "lower", "of the same, on this machine; evaluation apart"),
     )
 
@@ -126,7 +127,9 @@ def outcome(record: Record) -> Outcome:
     manifest, recipe, matrix = record.manifest, record.scenario, record.matrix
     values: dict[str, float | None] = {}
     reasons: dict[str, str] = {}
-    for measure in all_measures(matrix or _NOTHING):
+    together = [event["tasks"] for event in record.events if event.get("event") == "LearnedTogether"]
+    once = matrix is not None and evaluated_once(matrix, together)
+    for measure in all_measures(matrix or _NOTHING, once):
         key = key_of(measure.name)
         values[key] = measure.value
         if measure.value is None:
@@ -164,11 +167,13 @@ def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def _costs(events: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, float | None]]:
     """Sum what the tasks cost; what the store holds is told by the last of them."""
-    learned = [event for event in events if event.get("event") == "Learned"]
-    kept = [event.get("store_bytes") for event in events if event.get("event") == "Remembered"]
+    told = list(events)
+    learned = [event for event in told if event.get("event") == "Learned"]
+    bounded = {event.get("task"): event for event in told if event.get("event") == "Bounded"}
+    kept = [event.get("store_bytes") for event in told if event.get("event") == "Remembered"]
     yield "bytes_kept", _finite(kept[-1]) if kept else None
-    for key, field in (("flops", "total_flops"), ("cpu_seconds", "seconds")):
-        parts = [_finite(event.get(field)) for event in learned]
+    for key, what in (("flops", "flops"), ("cpu_seconds", "seconds")):
+        parts = [paid(event, bounded.get(event.get("task")), what) for event in learned]
         known = [part for part in parts if part is not None]
         yield key, math.fsum(known) if known and len(known) == len(parts) else None
 

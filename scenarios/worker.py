@@ -60,7 +60,7 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def _check(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Find what is wrong with agents on a scenario, before any of them starts."""
+    """Find what is wrong with agents on a scenario, before any of them starts, and which data they would see."""
     import torch
 
     from ..errors import EvermapError
@@ -80,7 +80,7 @@ def _check(task: Mapping[str, Any]) -> dict[str, Any]:
             check_agent(recipe, stream.input_shape)
         except EvermapError as error:
             wrong.append([agent, str(error)])
-    return {"wrong": wrong}
+    return {"wrong": wrong, "data": None if stream is None else stream.data_hash}
 
 
 def _run(task: Mapping[str, Any], say: Say) -> dict[str, Any]:

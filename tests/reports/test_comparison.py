@@ -187,6 +187,17 @@ def test_little_to_compare(found):
         assert "one seed only: no interval" in html.lower()
 
 
+def test_the_highest_mean_is_that_over_the_same_seeds():
+    runs = [told("a", seed, 0.9 - 0.4 * seed) for seed in (0, 1)] + [told("b", 1, 0.6)]
+    found = {"command": [], "equal_bytes": None, **compare(runs)}
+    html = render_comparison(found)
+    assert "b has the highest mean over seeds 1, which all have, 60.0 %." in html
+    for text in (html, page(found), printed(found, "markdown")):
+        assert "ranked over the seeds that all agents have: 1." in " ".join(text.split())
+    apart = {"command": [], "equal_bytes": None, **compare([told("a", 0, 0.9), told("b", 1, 0.6)])}
+    assert "<dd>Not ranked: there is no seed that all agents have." in render_comparison(apart)
+
+
 def test_a_bounded_table_is_its_own():
     found = comparison(scenarios=1)
     bounded = [told("auto", s, 0.8) for s in range(3)] + [

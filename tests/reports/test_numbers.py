@@ -104,6 +104,8 @@ def test_an_expert_against_itself_gains_nothing(tell: Tell, write: Write, tmp_pa
     [
         ("probe", {}, r"a run of 'probe' is no reference; valid are runs of independent, fixed:scratch"),
         ("joint", {"stream": {"layout": "split"}}, r"another stream than .*; what differs: stream\.layout"),
+        ("avalanche:JointTraining", {}, "a run of 'avalanche:JointTraining' is no reference"),
+        ("joint", {"evaluate_every": 4}, "what differs: evaluate_every"),
     ],
 )
 def test_what_is_no_reference_is_refused(
@@ -129,9 +131,38 @@ def test_two_references_of_a_kind_and_other_test_sets_are_refused(tell: Tell, wr
 
 def test_an_expert_of_other_means_is_named(tell: Tell, write: Write, tmp_path: Path) -> None:
     record = read_record(write(tell(), tmp_path / "run"))
-    other = run_of(write, tell(seed=1), tmp_path / "other", "independent", budget={"scratch": 2.0})
+    other = run_of(write, tell(seed=1), tmp_path / "other", "fixed:scratch", budget={"scratch": 2.0})
     assert references_of(record, [other]).differs == ("other has another budget",)
     assert "other has another budget" in " ".join(summarise(record, references_of(record, [other]))["problems"])
+
+
+def test_an_expert_that_is_told_the_task_is_named(tell: Tell, write: Write, tmp_path: Path) -> None:
+    stream = {"layout": "split", "setting": "class-incremental"}
+    record = read_record(write(tell(), tmp_path / "run", stream=stream))
+    told = run_of(write, tell(seed=1), tmp_path / "told", "independent", stream=stream)
+    assert references_of(record, [told]).differs == ("told is told the task when it is asked; the run is not",)
+    alike = run_of(write, tell(seed=1), tmp_path / "alike", "fixed:scratch", stream=stream)
+    assert references_of(record, [alike]).differs == ()
+    assert references_of(read_record(told), [told]).differs == ()
+
+
+@pytest.mark.parametrize("tasks", [0, 3])
+def test_an_unfinished_run_has_no_transfer_on_the_last_task(
+    tasks: int, tell: Tell, write: Write, tmp_path: Path
+) -> None:
+    whole = tell(tasks=4)
+    last = [i for i, event in enumerate(whole.events) if isinstance(event, Evaluated)][tasks]
+    matrix = replace(
+        whole.matrix,
+        values=whole.matrix.values[: tasks + 1],
+        row_tasks=whole.matrix.row_tasks[: tasks + 1],
+        learned_at=tuple(at if at <= tasks else None for at in whole.matrix.learned_at),
+    )
+    run = run_of(write, type(whole)(whole.events[: last + 1], matrix), tmp_path / "run", status="interrupted")
+    expert = run_of(write, tell(tasks=4, seed=1), tmp_path / "expert", "independent")
+    found = named(report(run, against=[expert])[1])["transfer on the last task"]
+    reason = "the stream's last task was not learned" if tasks else "nothing was learned yet"
+    assert (found["value"], found["reason"]) == (None, reason)
 
 
 def with_more(told: Any, change: Callable[[Any], Any], looks: tuple[EvaluatedDuring, ...] = ()) -> Any:

@@ -45,6 +45,8 @@ def test_a_stream_that_is_not_through_has_no_transfer_on_its_last_task():
     cut = replace(RUN, values=RUN.values[:3], row_tasks=(None, 0, 1))
     measure = transfer_on_last_task(cut, EXPERT, VISITS[-1])
     assert (measure.value, measure.reason) == (None, "the stream's last task was not learned")
+    before = transfer_on_last_task(cut, EXPERT, VISITS[1], len(VISITS))  # the last one that was evaluated
+    assert (before.value, before.reason) == (None, "the stream's last task was not learned")
     late = expert_transfer_per_task(cut, EXPERT, VISITS)
     assert late.reasons[2] == "there is no row after task 3"
 
@@ -57,7 +59,11 @@ def test_a_reference_that_ended_early_is_named():
 
 def test_a_reference_may_have_been_evaluated_less_often():
     joint = replace(JOINT, values=JOINT.values[[0, 2, 3]], row_tasks=(None, 1, 2), learned_at=(1, 1))
-    assert intransigence_per_column(RUN, joint).values == pytest.approx((0.85 - 0.80, 0.78 - 0.60))
+    found = intransigence_per_column(RUN, joint)
+    assert found.values == (None, pytest.approx(0.78 - 0.60))  # what two tasks teach is not what one does
+    assert found.reasons[0] == "of the reference, there is no row right after task 1"
+    assert found.mean().value is None
+    assert expert_transfer_per_column(RUN, joint).values == pytest.approx((0.80 - 0.85, 0.60 - 0.78))
     assert [row_after(joint, task) for task in range(3)] == [1, 1, 2]
 
 

@@ -1,6 +1,7 @@
 """A comparison carried out, with workers that only write down what they were told."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +29,7 @@ class Workers:
         self.told: list[dict] = []
         self.wrong: list[list[str]] = []
         self.failing: set[str] = set()
+        self.data: str | None = "d" * 64  # what `told_runs` writes
 
     def __call__(self, jobs: int, logs: Path) -> "Workers":
         return self
@@ -43,7 +45,7 @@ class Workers:
             yield position, {"state": "started"}
             yield None
             if task["do"] == "check":
-                yield position, {"state": "done", "wrong": self.wrong}
+                yield position, {"state": "done", "wrong": self.wrong, "data": self.data}
                 continue
             sets = dict(each.split("=", 1) for each in task["sets"])
             agent = json.loads(sets["agent.selector"])
@@ -51,6 +53,7 @@ class Workers:
                 yield position, {"state": "failed", "why": "it raised"}
                 continue
             yield position, {"state": "at work", "task": 0, "tasks": 2}
+            shutil.rmtree(task["folder"], ignore_errors=True)
             write_run(Path(task["folder"]), agent, int(sets["seed"]), scenario="tiny")
             yield position, {"state": "done"}
 
@@ -143,6 +146,28 @@ def test_only_what_is_missing_is_run(workers):
     assert second.comparison()["cells"] == {"wanted": 6, "finished": 6, "failed": 0}
     paths = [run["path"] for run in second.comparison()["scenarios"][0]["agents"][0]["runs"]]
     assert all(path.startswith("cells/tiny_probe_seed") for path in paths)
+
+
+def test_what_was_run_on_other_data_is_run_again(workers):
+    first = Sitting(grid(), Path("out"), 1)
+    carry_out(first)
+    stale = first.cells[0].folder / "manifest.json"
+    stale.write_text(stale.read_text().replace("d" * 64, "e" * 64))
+    steps = carry_out(Sitting(grid("probe", "fixed:scratch", "fixed:reuse"), Path("out"), 1))
+    assert [step for step in steps if step[1] == "probe"] == [
+        ("kept", "probe", 1),
+        ("started", "probe", 0),
+        ("at work", "probe", 0),
+        ("done", "probe", 0),
+    ]
+
+
+def test_what_is_finished_is_shown_also_where_its_data_are_gone(workers):
+    carry_out(Sitting(grid(), Path("out"), 1))
+    workers.data, workers.wrong = None, [["probe", "the files are not there"], ["fixed:scratch", "likewise"]]
+    assert {step[0] for step in carry_out(Sitting(grid(), Path("out"), 1))} == {"kept"}
+    with pytest.raises(UserError, match=r"Nothing was started: tiny\.toml with probe: the files are not there"):
+        carry_out(Sitting(grid(seeds=3), Path("out"), 1))
 
 
 def test_a_failure_does_not_stop_the_rest(workers):

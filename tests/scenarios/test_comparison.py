@@ -111,6 +111,21 @@ def test_runs_of_one_seed_on_other_data_cannot_be_compared():
         compare([told("a", 0, 0.5), told("b", 0, 0.5, data="e")])
 
 
+def test_agents_are_ranked_over_the_seeds_that_all_have():
+    runs = [told("a", seed, 0.9 - 0.4 * seed, flops=1e6) for seed in (0, 1)] + [told("b", 1, 0.6, flops=2e6)]
+    found = compare(runs)  # a's mean is .7 over both seeds, .5 over the one that b has too
+    (scenario,) = found["scenarios"]
+    assert scenario["common"]["seeds"] == [1]
+    assert scenario["common"]["note"] == "ranked over the seeds that all agents have: 1"
+    assert [each["agent"] for each in found["ranks"]["agents"]] == ["b", "a"]
+    assert scenario["pareto"]["flops"] == ["a", "b"]
+    apart = compare([told("a", 0, 0.9), told("b", 1, 0.6)])
+    assert apart["scenarios"][0]["common"]["note"] == "not ranked: there is no seed that all agents have"
+    assert apart["scenarios"][0]["pareto"]["flops"] == []
+    assert (apart["ranks"]["agents"], apart["ranks"]["left_out"]) == ([], ["two"])
+    assert "of the same seeds" in apart["ranks"]["note"]
+
+
 def test_ranks_over_scenarios():
     runs = []
     for number, scores in enumerate([(0.9, 0.8, 0.7), (0.6, 0.9, 0.5), (0.9, 0.7, 0.8)]):

@@ -16,6 +16,7 @@ from evermap.scenarios.metrics import (
     average_incremental_accuracy,
     backward_transfer,
     backward_transfer_per_column,
+    evaluated_once,
     forgetting,
     forgetting_per_column,
     forward_transfer,
@@ -279,3 +280,16 @@ def test_the_text_is_a_table_that_a_person_can_read():
 def test_damaged_text_is_refused_with_what_is_wrong(old, new, message):
     with pytest.raises(ValueError, match=message):
         from_csv(to_csv(GOLDEN).replace(old, new))
+
+
+def test_one_row_after_all_tasks_follows_no_learning():
+    R = AccuracyMatrix(
+        np.array([[0.5, 0.5], [0.9, 0.7]]), ("a", "b"), (None, 1), (1, 1), ((0, 1), (2, 3)), (False,) * 2
+    )
+    assert evaluated_once(R, [])
+    assert not evaluated_once(R, [(0, 1)])  # they arrived together
+    assert not evaluated_once(GOLDEN, [])
+    found = {measure.name: (measure.value, measure.reason) for measure in all_measures(R, once=True)}
+    assert found["average accuracy"] == (pytest.approx(0.8), None)
+    for name in ("average incremental accuracy", "learning accuracy"):
+        assert found[name] == (None, "evaluated once, after all tasks")

@@ -1,14 +1,19 @@
 """What one run came to."""
 
+import json
 import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from evermap.errors import RecordError
+from evermap.reports.story import TaskStory
 from evermap.scenarios.comparable import labelled
+from evermap.scenarios.matrix import AccuracyMatrix
 from evermap.scenarios.outcomes import key_of, quantities
+from evermap.scenarios.record import RunFolder, read_record
 
 sys.path.insert(0, str(Path(__file__).parent))
 from told_runs import STREAM, read_outcome, told, write_run
@@ -83,3 +88,27 @@ def test_what_differs_has_different_names():
 def test_two_runs_of_one_seed_are_not_counted_twice():
     with pytest.raises(RecordError, match=r"are both runs of probe with seed 4 on two; give one of them"):
         labelled([told("probe", 4, 0.5), told("probe", 4, 0.5)])
+
+
+def test_making_room_in_the_store_costs_too(tmp_path: Path):
+    folder = write_run(tmp_path / "run")
+    bounded = {"event": "Bounded", "task": 1, "flops": 5e5, "seconds": 0.25}
+    with (folder / "events.jsonl").open("a") as file:
+        file.write(json.dumps(bounded) + "\n")
+    found = read_outcome(folder)
+    assert (found.values["flops"], found.values["cpu_seconds"]) == (3.5e6, 1.25)
+    learned = [event for event in read_record(folder).events if event["event"] == "Learned"]
+    story = TaskStory(1, learned=learned[1], bounded=bounded)  # what a report says of the same task
+    assert (story.spent, story.seconds) == (2.5e6, 0.75)
+
+
+def test_a_run_that_was_evaluated_once_has_no_learning_accuracy(tmp_path: Path):
+    folder = write_run(tmp_path / "run")
+    R = AccuracyMatrix(
+        np.array([[0.5, 0.5], [0.8, 0.7]]), ("a", "b"), (None, 1), (1, 1), ((0, 1), (2, 3)), (False,) * 2
+    )
+    RunFolder(folder).write_matrix(R)
+    found = read_outcome(folder)
+    assert found.values["accuracy"] == pytest.approx(0.75)
+    assert found.values["learning_accuracy"] is None
+    assert found.reasons["learning_accuracy"] == "evaluated once, after all tasks"

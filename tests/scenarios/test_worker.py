@@ -10,6 +10,7 @@ from evermap.scenarios.record import read_record
 from evermap.scenarios.run_lock import locked
 from evermap.scenarios.scenario import Scenario, load_scenario
 from evermap.scenarios.worker import _check, _events, _run
+from evermap.streams.stream import build_stream
 
 TINY = """
 [stream]
@@ -82,6 +83,8 @@ def test_it_says_when_a_task_begins(tmp_path: Path, recipe: Scenario):
 def test_it_finds_pairs_that_are_impossible(tmp_path: Path, recipe: Scenario):
     agents = [["probe", []], ["fixed:scratch", ["agent.encoder=conv4", "agent.stem=patches"]]]
     task = {"scenario": str(tmp_path / "tiny.toml"), "agents": agents, "size": "default", "data_root": None}
-    (wrong,) = _check({**task, "plugins": []})["wrong"]
+    found = _check({**task, "plugins": []})
+    (wrong,) = found["wrong"]
+    assert found["data"] == build_stream(recipe.stream, 0).data_hash
     assert wrong[0] == "fixed:scratch"
     assert "conv4" in wrong[1]

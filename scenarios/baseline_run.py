@@ -16,10 +16,11 @@ from ..agent.encoder import Encoder
 from ..agent.events import Chosen, Evaluated, Event, Learned, Remembered, TaskStarted
 from ..streams.seeds import derive
 from ..streams.stream import Stream
-from ..streams.task import Task
+from ..streams.task import Samples, Task
 from .bytes_kept import Kept
 from .manifest import ended
 from .measures import Measures
+from .memory import forget_peak, peak_bytes
 from .run_folder import RunFolder
 from .scenario import Scenario
 
@@ -66,7 +67,7 @@ class Contestant:
         return self._agent.budget(task)
 
     def learn(self, task: Task, limit: float, due: bool) -> Learned:
-        """Learn a task as it came.
+        """Learn a task as it came, with its query part where an agent would meta-train on that as well.
 
         Args:
             task: The task.
@@ -79,6 +80,8 @@ class Contestant:
         ledger = Ledger(limit)
         with ledger.counting("profile"):
             seen = self._agent.library.view_task(task)
+        if self._agent.settings.episode_memory:
+            seen = _with_query(seen)
         self.learner.learn(seen, ledger.left, due)
         flops, seconds, steps, stopped = self.learner.spent
         ledger.pay("learn", flops, seconds)
@@ -195,6 +198,7 @@ def contest(
     every = len(stream) if contender.waits else scenario.evaluate_every
     measures = Measures(stream, evaluate_every=every)
     status, waiting = "failed", list[Event]()
+    forget_peak()
     folder.write_manifest(manifest)
     folder.write_events(())
     try:
@@ -212,7 +216,16 @@ def contest(
         raise
     finally:
         said = f"{measures.counted} of {len(stream)} tasks, {measures.rows} rows of the accuracy matrix"
-        folder.write_manifest(ended(manifest, status, said))
+        folder.write_manifest(ended(manifest, status, said, peak_bytes=peak_bytes()))
+
+
+def _with_query(task: Task) -> Task:
+    """Put the query part among what is learned from: an agent that keeps episodes trains on both parts of them."""
+    if task.query is None:
+        return task
+    parts = task.support, task.query
+    together = Samples(torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts]))
+    return replace(task, support=together, query=None)
 
 
 def _notes(spent: float, limit: float) -> tuple[str, ...]:

@@ -1,10 +1,10 @@
 """Avalanche's own strategies as competitors: built for a stream, trained within a budget, asked like an agent.
 
 A strategy meets the tasks that an agent meets, in their order, with all their support samples (an agent's held-out part
-included, a query part left out as an agent never trains on it), as they come through the agent's stem. Its network is
-the agent's architecture from the weights that `scratch` begins its first task with: one head per task where the setting
-gives the task label, else one head for all classes. It trains until the next step would pass the task's budget. What it
-is never given: test samples, and later tasks.
+included; a query part too, where an agent keeps episodes to train on), as they come through the agent's stem. Its
+network is the agent's architecture from the weights that `scratch` begins its first task with: one head per task where
+the setting gives the task label, else one head for all classes. It trains until the next step would pass the task's
+budget. What it is never given: test samples, and later tasks.
 """
 
 from __future__ import annotations

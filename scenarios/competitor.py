@@ -111,13 +111,16 @@ class Competitor:
     method: Method | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
-    def refusal(self, setting: Setting, regression: bool = False, own_labels: bool = False) -> str | None:
+    def refusal(
+        self, setting: Setting, regression: bool = False, own_labels: bool = False, tasks: int = 1
+    ) -> str | None:
         """Say why it cannot be run on a stream.
 
         Args:
             setting: The stream's setting.
             regression: Whether it has regression tasks.
             own_labels: Whether class ids mean something in their own task only.
+            tasks: How many tasks the stream has.
 
         Returns:
             The reason, as an end to "it cannot be run: …"; None where it can.
@@ -134,6 +137,12 @@ class Competitor:
             return f"{name} classifies, and the stream has regression tasks; independent and joint learn them"
         if own_labels and (method.single_head or not setting.label_when_asked):
             return f"{name} has one head for all classes, and class ids of this stream mean something in one task only"
+        drawn = method.settled(self.arguments, setting.value).get("sample_size", tasks)
+        if drawn < tasks:  # it divides them by the number of memories, one per task
+            return (
+                f"{name} draws sample_size = {drawn} kept samples, as many of every task, and the stream has {tasks} "
+                f"tasks; sample_size = {tasks} or more is needed"
+            )
         missing = [package for package in method.needs if find_spec(package) is None]
         if missing:
             return f"{name} needs the package {missing[0]}, which is not installed: pip install 'evermap[{missing[0]}]'"

@@ -132,6 +132,38 @@ def test_a_competitor_meets_the_tasks_samples_and_weights_that_an_agent_meets(tm
         assert torch.equal(task.support.y, y)
 
 
+@pytest.mark.parametrize(("memory", "learned"), [(0, 3 * 5), (50, 3 * (5 + 4))])
+def test_a_query_part_is_learned_from_where_the_agent_keeps_it_to_train_on(memory, learned, tmp_path, monkeypatch):
+    from evermap.scenarios import baselines
+
+    seen, experience = [], baselines._experience
+
+    def looked_at(task, *rest):
+        seen.append(task)
+        return experience(task, *rest)
+
+    monkeypatch.setattr(baselines, "_experience", looked_at)
+    few = ["stream.tasks=2", "stream.query=4", "budget.flops=1e6", "device=cpu", f"agent.episode_memory={memory}"]
+    kept = {}
+    for agent in ("avalanche:Naive", "joint"):
+        made = load_scenario("digits-fewshot", [*few, f"agent.selector={agent}"])
+        kept[agent] = of([event.to_json() for event in run(made, tmp_path / agent)], "Kept")
+    from evermap.streams.stream import build_stream
+
+    for task, each in zip(build_stream(made.stream, made.seed), seen, strict=True):
+        assert len(each.support) == learned
+        parts = (task.support, task.query)[: 2 if memory else 1]
+        assert torch.equal(each.support.x, torch.cat([part.x for part in parts]))
+        assert torch.equal(each.support.y, torch.cat([part.y for part in parts]))
+        assert each.query is None or not memory
+    assert kept["joint"][0]["samples"] == learned * (64 * 4 + 8)
+
+
+def test_the_most_memory_is_recorded(tmp_path):
+    play("joint", "class-incremental", tmp_path, "budget.flops=1e6")
+    assert read_record(tmp_path).manifest["peak_bytes"] > 1_000_000
+
+
 def test_the_future_cannot_be_reached_from_an_experience(tmp_path, monkeypatch):
     from avalanche.training.plugins import SupervisedPlugin
 

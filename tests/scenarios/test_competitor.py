@@ -91,6 +91,15 @@ def test_regression_and_labels_of_their_own_are_refused_where_they_cannot_be_lea
     assert parse("joint").refusal(Setting.TASK_INCREMENTAL, regression=True) is None
 
 
+def test_agem_draws_at_least_one_sample_of_every_task():
+    agem = parse("avalanche:AGEM")
+    assert agem.refusal(Setting.CLASS_INCREMENTAL, tasks=64) is None
+    said = agem.refusal(Setting.CLASS_INCREMENTAL, tasks=65)
+    assert "sample_size = 64" in said
+    assert "sample_size = 65 or more is needed" in said
+    assert parse("avalanche:AGEM(sample_size=65)").refusal(Setting.CLASS_INCREMENTAL, tasks=65) is None
+
+
 def test_a_package_that_is_missing_is_named(monkeypatch):
     monkeypatch.setattr("evermap.scenarios.competitor.find_spec", lambda name: None)
     assert "pip install 'evermap[quadprog]'" in parse("avalanche:GEM").refusal(Setting.TASK_INCREMENTAL)
@@ -102,6 +111,9 @@ def test_a_recipe_refuses_before_anything_starts():
     assert error.value.exit_code == 2
     with pytest.raises(RecipeError, match="regression tasks"):
         load_scenario("sinusoids-shift", ["agent.selector=avalanche:Naive"])
+    with pytest.raises(RecipeError, match="5 tasks; sample_size = 5 or more") as error:
+        load_scenario("digits-split", ['agent.selector="avalanche:AGEM(sample_size=4)"'])
+    assert error.value.exit_code == 2
     with pytest.raises(RecipeError, match="did you mean 'avalanche:NAME'"):
         load_scenario("digits-class", ["agent.selector=avalanch:Replay"])
     with pytest.raises(RecipeError, match="did you mean 'avalanche:Replay'"):
@@ -111,6 +123,14 @@ def test_a_recipe_refuses_before_anything_starts():
     assert load_scenario("digits-class", ['agent.selector="avalanche:Replay(mem_size=3)"']).agent.selector.endswith(
         "3)"
     )
+
+
+def test_evaluating_on_the_way_is_refused_for_what_does_not_pause():
+    for agent in ("avalanche:Naive", "joint"):
+        with pytest.raises(RecipeError, match="does not pause while it learns") as error:
+            load_scenario("digits-split", ["evaluate_units=5", f"agent.selector={agent}"])
+        assert error.value.exit_code == 2
+    assert load_scenario("digits-split", ["evaluate_units=5", "agent.selector=independent"]).evaluate_units == 5
 
 
 def test_the_table_is_complete_and_its_defaults_are_valid():

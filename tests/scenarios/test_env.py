@@ -269,6 +269,15 @@ def test_replays_draw_from_all_tables(tmp_path):
     assert lengths == {1, 2}
 
 
+def test_a_path_alone_is_one_folder_and_a_change_alone_one_change(tiny, tmp_path):
+    folder = made_up(tmp_path)
+    for one in (folder, str(folder)):
+        assert StreamEnv(tables=one).actions == StreamEnv(tables=[folder]).actions
+        many = gym.make_vec(f"evermap.scenarios.env:{ID}", num_envs=2, tables=one)
+        assert many.unwrapped.actions == ("mine", "scratch")
+    assert StreamEnv(tiny, overrides="seed=7")._recipe.seed == 7
+
+
 # Mistakes
 
 

@@ -72,6 +72,11 @@ def reward_terms(
     }
 
 
+def _folders(tables: str | Path | Sequence[str | Path]) -> list[Path]:
+    """A path alone is one folder, never a row of characters."""
+    return [Path(each) for each in ((tables,) if isinstance(tables, str | Path) else tables)]
+
+
 class StreamEnv(gym.Env[Observation, np.int64]):
     """A stream, learned for real or replayed.
 
@@ -86,8 +91,8 @@ class StreamEnv(gym.Env[Observation, np.int64]):
         self,
         scenario: str | None = None,
         *,
-        tables: Sequence[str | Path] | None = None,
-        overrides: Sequence[str] = (),
+        tables: str | Path | Sequence[str | Path] | None = None,
+        overrides: str | Sequence[str] = (),
         size: str = "default",
         seeds: Sequence[int] | None = None,
         data_root: str | Path | None = None,
@@ -100,8 +105,8 @@ class StreamEnv(gym.Env[Observation, np.int64]):
 
         Args:
             scenario: A scenario's name or a TOML file, to be learned for real.
-            tables: Folders with recorded tables, to be replayed; give one of the two.
-            overrides: Changes of the recipe, each "path=value".
+            tables: Folders with recorded tables (or one), to be replayed; give one of the two.
+            overrides: Changes of the recipe (or one), each "path=value".
             size: "default" or "short".
             seeds: Seeds of the stream, one of which is drawn at every reset; left out: any.
             data_root: Folder of the user's data sets.
@@ -122,13 +127,14 @@ class StreamEnv(gym.Env[Observation, np.int64]):
         self._recorded: Recorded | None = None
         self._live: Live | None = None
         if tables is not None:
-            self._recorded = recorded([Path(folder) for folder in tables])
+            self._recorded = recorded(_folders(tables))
             self.actions = self._recorded.actions
         else:
             from ..registry import registered
             from .scenario import load_scenario
 
-            self._recipe = load_scenario(str(scenario), overrides, self._data_root, size=size)
+            changes = (overrides,) if isinstance(overrides, str) else overrides
+            self._recipe = load_scenario(str(scenario), changes, self._data_root, size=size)
             self.actions = tuple(sorted(registered("strategy")))
         self.features = FEATURES
         self.observation_space = observation_space()  # type: ignore[assignment]  # a Box has no dtype of its own
@@ -226,7 +232,7 @@ class ReplayVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
         self,
         num_envs: int = 1,
         *,
-        tables: Sequence[str | Path] | None = None,
+        tables: str | Path | Sequence[str | Path] | None = None,
         compute: float = COMPUTE,
         memory: float = MEMORY,
         budget: float | None = None,
@@ -237,7 +243,7 @@ class ReplayVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
 
         Args:
             num_envs: How many replays.
-            tables: Folders with recorded tables.
+            tables: Folders with recorded tables, or one.
             compute: λ_c of the reward.
             memory: λ_m of the reward.
             budget: FLOPs that may be spent on a whole stream; None for no such bound.
@@ -254,7 +260,7 @@ class ReplayVectorEnv(VectorEnv[Observation, NDArray[np.int64], NDArray[Any]]):
                 'vectorization_mode="sync" or "async".'
             )
         self.num_envs, self.render_mode, self._budget = num_envs, render_mode, budget
-        self._table = table = recorded([Path(folder) for folder in tables])
+        self._table = table = recorded(_folders(tables))
         self.actions, self.features = table.actions, FEATURES
         self.single_observation_space = observation_space()
         self.single_action_space = gym.spaces.Discrete(len(self.actions))

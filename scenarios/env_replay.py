@@ -91,10 +91,11 @@ def recorded(folders: Sequence[Path]) -> Recorded:
             if not first:
                 raise RecordError(f"{folder}: no arm of task {t} was valued.")
             stand_in = first.get("scratch") or next(iter(first.values()))
+            instead = first.get("prototype") or stand_in  # of what failed, as in learning
             observations[s, t] = [facts.features[name] for name in FEATURES]
             budget[s, t], task_bytes[s, t] = facts.budget, facts.task_bytes
             for a, name in enumerate(actions):
-                arm = first.get(name, stand_in)
+                arm = first.get(name, instead if facts.mask[name] else stand_in)
                 if arm.forgetting is None:
                     raise RecordError(
                         f'{folder}: was recorded with sharing = "in-place", where the table cannot say what is '

@@ -163,12 +163,14 @@ def cost(
 
 
 def scratch_flops(arms: Sequence[ArmLine]) -> float:
-    """FLOPs that `scratch` spends on a task: its arm's; the task's budget where that failed.
+    """FLOPs that `scratch` spends on a task: its arm's without what comes before a choice, which it needs none of.
+
+    Where that arm failed: the task's budget.
 
     Args:
         arms: The task's arms.
     """
-    mine = [arm.flops for arm in arms if arm.strategy == "scratch" and arm.failed is None]
+    mine = [arm.flops - arm.facts.before for arm in arms if arm.strategy == "scratch" and arm.failed is None]
     return mine[0] if mine else arms[0].facts.budget
 
 

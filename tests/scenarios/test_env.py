@@ -187,6 +187,16 @@ def test_golden_rewards_of_a_replay(tmp_path):
     assert over
 
 
+def test_what_failed_is_replaced_as_in_learning_by_prototypes_first(tmp_path):
+    mask = {"maml": False, "mine": True, "prototype": True, "scratch": True}
+    facts = Facts(0, "task", 1, False, dict.fromkeys(FEATURES, 0.25), mask, 100.0, 10.0, 1000)
+    arms = [ArmLine(facts, name, None, False, 0, 0.5, 0.5, 0.5, flops=50.0) for name in ("prototype", "scratch")]
+    append(tmp_path / ARMS, [ArmLine(facts, "mine", None, False, 0, failed="it diverged"), *arms])
+    append(tmp_path / ANSWERS, [AnswerLine(0, "scratch", None, 0.5, 0.5, 0.5, 50.0, 0.0, 0)])
+    table = recorded([tmp_path])
+    assert [table.actions[a] for a in table.taken[0, 0]] == ["scratch", "prototype", "prototype", "scratch"]
+
+
 def test_reward_terms():
     found = reward_terms(0.9, 50.0, 100, 0.05, 200.0, 1000, COMPUTE, MEMORY)
     assert found["reward"] == pytest.approx(0.9 - 0.02 * 0.25 - 0.01 * 0.1 - 0.05)
@@ -267,6 +277,15 @@ def test_replays_draw_from_all_tables(tmp_path):
             steps += 1
         lengths.add(steps)
     assert lengths == {1, 2}
+
+
+def test_a_path_alone_is_one_folder_and_a_change_alone_one_change(tiny, tmp_path):
+    folder = made_up(tmp_path)
+    for one in (folder, str(folder)):
+        assert StreamEnv(tables=one).actions == StreamEnv(tables=[folder]).actions
+        many = gym.make_vec(f"evermap.scenarios.env:{ID}", num_envs=2, tables=one)
+        assert many.unwrapped.actions == ("mine", "scratch")
+    assert StreamEnv(tiny, overrides="seed=7")._recipe.seed == 7
 
 
 # Mistakes

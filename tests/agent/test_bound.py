@@ -344,7 +344,7 @@ def test_history_outlives_its_entries():
 
 
 def test_a_run_stays_within_its_bytes_at_every_event(tmp_path):
-    scenario = recipe(tmp_path, "budget.bytes=66000")
+    scenario = recipe(tmp_path, "budget.bytes=66000", "agent.selector=probe")
     folder, limits, held = tmp_path / "run", set(), []
     for event in run(scenario, folder, command=("evermap", "run")):
         with KnowledgeStore.open(folder / "store", read_only=True) as store:  # as another process sees it

@@ -49,7 +49,7 @@ def met(request, make_agent, scripted):
     store = KnowledgeStore.in_memory()
 
     def agent_for(strategy):
-        changes = {"encoder": name, "encoder_settings": SMALL[request.param], "flops": 1e7}
+        changes = {"encoder": name, "encoder_settings": SMALL[request.param], "flops": 1e9}
         return make_agent(store, scripted(jointly=strategy), **changes)
 
     agent = agent_for("scratch")

@@ -18,9 +18,12 @@ def paid(learned: Mapping[str, Any], bounded: Mapping[str, Any] | None, what: st
         what: "flops" or "seconds".
 
     Returns:
-        The sum; None where the record does not tell it.
+        The sum; None where it is not a number.
+
+    Raises:
+        KeyError: If an account does not hold what it must hold.
     """
-    parts = [learned.get("total_flops" if what == "flops" else what), *([bounded.get(what)] if bounded else [])]
+    parts = [learned["total_flops" if what == "flops" else what], *([bounded[what]] if bounded else [])]
     known = [float(part) for part in parts if isinstance(part, int | float) and math.isfinite(part)]
     return math.fsum(known) if len(known) == len(parts) else None
 

@@ -168,8 +168,9 @@ def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _costs(events: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, float | None]]:
     """Sum what the tasks cost; what the store holds is told by the last of them."""
     told = list(events)
-    learned = [event for event in told if event.get("event") == "Learned"]
-    bounded = {event.get("task"): event for event in told if event.get("event") == "Bounded"}
+    lacking = {"total_flops": None, "flops": None, "seconds": None}  # a damaged record has no cost, and is no fault
+    learned = [{**lacking, **event} for event in told if event.get("event") == "Learned"]
+    bounded = {event.get("task"): {**lacking, **event} for event in told if event.get("event") == "Bounded"}
     kept = [event.get("store_bytes") for event in told if event.get("event") == "Remembered"]
     yield "bytes_kept", _finite(kept[-1]) if kept else None
     for key, what in (("flops", "flops"), ("cpu_seconds", "seconds")):

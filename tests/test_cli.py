@@ -75,7 +75,7 @@ def test_every_command_option_and_argument_has_help() -> None:
 
     group: Any = typer.main.get_command(app)
     assert set(group.commands) == {
-        *("run", "resume", "list", "show", "validate", "report", "explain", "predict", "regret", "store"),
+        *("run", "resume", "compare", "list", "show", "validate", "report", "explain", "predict", "regret", "store"),
     }
     for command in (*group.commands.values(), *group.commands["store"].commands.values()):
         assert command.help

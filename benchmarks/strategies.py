@@ -102,7 +102,9 @@ def main() -> None:
     every = [f"fixed:{name}" for name in registry.registered("strategy")]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenario")
-    parser.add_argument("--agents", default=",".join(["auto", "probe", "random", *every]), help="comma-separated selectors")
+    parser.add_argument(
+        "--agents", default=",".join(["auto", "probe", "random", *every]), help="comma-separated selectors"
+    )
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds")
     parser.add_argument("--first-seed", type=int, default=0, help="the first of them; 100 and above are for tuning")
     parser.add_argument("--set", action="append", default=[], help="change of the recipe, as for evermap run")

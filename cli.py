@@ -424,6 +424,7 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Make the report of a run, or of several side by side, from the records: a table, summary.json, report.html."""
+    from .errors import UserError
     from .reports.several import runs_in
 
     runs = runs_in(records)
@@ -435,7 +436,7 @@ def report(
         from .reports.report_several import FOLDER, report_several
 
         if against:
-            raise typer.BadParameter("--against is for the report of one run; several are compared with each other.")
+            raise UserError("--against is for the report of one run; several are compared with each other.")
         page, summary = report_several(runs, out or FOLDER, baseline)
     if figures is not None:
         from .reports.paper import draw

@@ -57,20 +57,35 @@ def try_out(
     """
     options = list(options)[: _arms(bench, len(options), share)]
     parts = _parts(len(options))
-    alive = [Tried(option, bench.arm(option), _NONE, None) for option in options]
+    alive: list[Tried] = []
     dropped: list[Tried] = []
     for rung, keep in _rungs(len(options)):
         flops = share * bench.ledger.limit * rung / parts
-        alive = [seen for each in alive if (seen := _seen(bench, each.option, flops, default)) is not None]
+        alive = [seen for option in options if (seen := _seen(bench, option, flops, default)) is not None]
         if not alive:
             break
         values = dict(zip((each.option for each in alive), worth(alive), strict=True))
         order = sorted(alive, key=lambda each: -values[each.option])
         alive, dropped = order[:keep], [*order[keep:], *dropped]
+        options = [each.option for each in alive]
     return [*alive, *dropped]
 
 
-_NONE = Tensor()
+def lost_by(bench: Workbench, option: Option, flops: float) -> tuple[Arm, Tensor] | None:
+    """Let an option's arm work for a while, and see what it loses on the held-out samples.
+
+    Args:
+        bench: The task.
+        option: One that applies.
+        flops: FLOPs it may spend now; a first unit is done whatever it takes.
+
+    Returns:
+        The arm, and its losses, calibrated, shape `(n,)`; None if it diverged or nothing is held out.
+    """
+    arm, held = bench.try_out(option, flops), bench.held_out
+    if arm is None or held is None or not arm.best_outputs:
+        return None
+    return arm, losses(arm.best_outputs[0], held.y, bench.task.kind)
 
 
 def _rungs(arms: int) -> list[tuple[int, int]]:
@@ -104,10 +119,8 @@ def _arms(bench: Workbench, offered: int, share: float) -> int:
 
 def _seen(bench: Workbench, option: Option, flops: float, default: Tensor | None) -> Tried | None:
     """Let an arm work on, and see how it stands; None if it diverged."""
-    arm = bench.try_out(option, flops)
-    held = bench.held_out
-    if arm is None or held is None or not arm.best_outputs:
+    seen = lost_by(bench, option, flops)
+    if seen is None:
         return None
-    kind = bench.task.kind
-    lost = losses(arm.best_outputs[0], held.y, kind)
-    return Tried(option, arm, lost, None if default is None else gain(lost, default, kind))
+    arm, lost = seen
+    return Tried(option, arm, lost, None if default is None else gain(lost, default, bench.task.kind))

@@ -122,7 +122,7 @@ class Workbench:
         Returns:
             The arm, scored; None if it diverged.
         """
-        arm = self.trials.setdefault(option, self.arm(option))
+        arm = self.trials[option] = self.arm(option)  # the one that was tried before, if it was
         try:
             for progress in self.drive(option, arm, arm.flops + flops, purpose="select"):
                 if isinstance(progress, Progress):

@@ -6,12 +6,12 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from . import units
 from .comparison_cells import SHOWN, interval, kind_of, mean, notes, p_value
 from .comparison_figures import differences_figure, pareto_figure, ranks_figure
+from .pages import environment
 from .plots import colour_of
 
 Json = Mapping[str, Any]
@@ -27,26 +27,11 @@ def render_comparison(comparison: Json) -> str:
     Returns:
         HTML.
     """
-    environment = Environment(
-        loader=PackageLoader("evermap.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
-        change=units.change,
-        interval=interval,
-        mean=mean,
-        p_value=p_value,
-        plain=units.plain,
-        ranges=units.ranges,
-        sentence=units.sentence,
-    )
-    environment.globals.update(count=units.count, colour_of=colour_of)
+    made = environment()
+    made.filters.update(interval=interval, mean=mean, p_value=p_value, ranges=units.ranges)
+    made.globals.update(colour_of=colour_of)
     equal = comparison.get("equal_bytes")
-    return environment.get_template("comparison.html.j2").render(
+    return made.get_template("comparison.html.j2").render(
         c=comparison,
         shown=[(key, title, unit, kind_of(comparison, key)) for key, title, unit in SHOWN],
         parts=_parts(comparison, "f"),

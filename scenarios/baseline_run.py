@@ -13,7 +13,7 @@ from ..agent.agent import LifelongAgent
 from ..agent.answer import Answer
 from ..agent.budget import Ledger
 from ..agent.encoder import Encoder
-from ..agent.events import Chosen, Evaluated, Event, Learned, Remembered, TaskStarted
+from ..agent.events import Chosen, Evaluated, Event, Learned, Remembered
 from ..streams.seeds import derive
 from ..streams.stream import Stream
 from ..streams.task import Samples, Task
@@ -23,6 +23,7 @@ from .measures import Measures
 from .memory import forget_peak, peak_bytes
 from .run_folder import RunFolder
 from .scenario import Scenario
+from .started import started
 
 # What its one network stands under where a record names stored entries.
 MODEL, NETWORK = "model", "network"
@@ -148,7 +149,7 @@ def compete(
         for task in phase:
             budget, final = contestant.budget(task), task.index == len(stream) - 1
             total += budget
-            yield _started(task, stream, budget)
+            yield started(task, stream, budget)
             yield Chosen(task=task.index, strategy=contender.name, source=None, reason=contender.reason)
             due = final or (task is phase[-1] and task.index + 1 - measures.counted >= every)
             learned = contestant.learn(task, total if contender.waits else budget, due)
@@ -233,18 +234,4 @@ def _notes(spent: float, limit: float) -> tuple[str, ...]:
         return ()
     return (
         f"the budget was passed: {spent:.3g} FLOP were spent of {limit:.3g}; a first unit is done whatever it costs",
-    )
-
-
-def _started(task: Task, stream: Stream, budget: float) -> TaskStarted:
-    return TaskStarted(
-        task=task.index,
-        name=task.name,
-        concept=stream.concept_of(task.index),
-        tasks=len(stream),
-        classes=task.classes,
-        samples=len(task.support),
-        query=len(task.query) if task.query is not None else 0,
-        input_shape=task.input_shape,
-        budget=budget,
     )

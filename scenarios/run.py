@@ -12,7 +12,7 @@ import torch
 from ..agent.agent import LifelongAgent
 from ..agent.agent_settings import AgentSettings
 from ..agent.encoder import build_encoder
-from ..agent.events import Evaluated, Event, Resumed, TaskStarted
+from ..agent.events import Evaluated, Event, Resumed
 from ..agent.selector import Selector, make_selector
 from ..agent.settings import configure
 from ..agent.store import KnowledgeStore
@@ -21,7 +21,6 @@ from ..errors import UserError
 from ..registry import load
 from ..streams.setting import Setting
 from ..streams.stream import Stream, build_stream
-from ..streams.task import Task
 from .baseline_run import contest
 from .begin import begin_on
 from .competitor import INDEPENDENT, is_competitor, parse
@@ -37,6 +36,7 @@ from .run_folder import RunFolder, check_writable
 from .run_lock import locked
 from .scenario import Scenario, check_competitor, to_toml
 from .settle import settled
+from .started import started
 
 Parts = tuple[Mapping[str, Strategy], Selector, AgentSettings]
 Loop = Callable[[LifelongAgent, Stream, Measures], Generator[Event]]
@@ -63,7 +63,7 @@ def lifelong(agent: LifelongAgent, stream: Stream, measures: Measures) -> Genera
         if len(new) == len(phase):
             yield from agent.learn_together(phase)
         for task in new:
-            yield agent.note(_started(task, stream, agent))
+            yield agent.note(started(task, stream, agent.budget(task)))
             profile = agent.profile(task)  # what is known about it, what each stored encoder is worth here
             yield profile
             choice = yield from agent.select(task, profile)  # which strategy, from which source, and why
@@ -291,20 +291,6 @@ def _again(out: Path, data_root: Path | None) -> tuple[str, ...]:
     """Return the command that runs the record's own recipe on the same data."""
     where = () if data_root is None else ("--data-root", str(data_root.absolute()))
     return ("evermap", "run", str(out / "scenario.toml"), *where)
-
-
-def _started(task: Task, stream: Stream, agent: LifelongAgent) -> TaskStarted:
-    return TaskStarted(
-        task=task.index,
-        name=task.name,
-        concept=stream.concept_of(task.index),
-        tasks=len(stream),
-        classes=task.classes,
-        samples=len(task.support),
-        query=len(task.query) if task.query is not None else 0,
-        input_shape=task.input_shape,
-        budget=agent.budget(task),
-    )
 
 
 def _device(wanted: str) -> str:

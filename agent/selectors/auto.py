@@ -21,9 +21,10 @@ from ..features import circumstances, features
 from ..prior import Prior
 from ..recognition import recognised
 from ..selector import Choice, Option, Selector
-from ..tryout import Tried, try_out
-from ..verdict import Gain, gain, losses
+from ..tryout import Tried, lost_by, try_out
+from ..verdict import Gain, gain
 from ..workbench import Workbench
+from .probe import promises
 from .rules import FEW, by_rule
 
 # Arms that are tried at most; share of the budget that all but the winner may have, and that these and the profile may
@@ -98,7 +99,7 @@ class Auto(Selector):
             self._features = tuple(self._features[i] for i in torch.randperm(len(self._features), generator=rng))
         scores = {score.candidate: score for score in profile.scores}
         open_to = [option for option in options if option.why_not is None]
-        values = _values(open_to, scores)
+        values = promises(open_to, scores)
         default = self._default(open_to, bench, scores, profile)
         arms = self._ranked(open_to, bench, profile)
         if default is None:
@@ -190,19 +191,18 @@ class Auto(Selector):
         tried: list[Tried] = []
         if len(arms) > 1 and "no-try" not in self.without:
             left = _left(bench)  # the default is fitted in any case, for the guard
-            closed = bench.try_out(default, 0.0)
-            lost = None
-            if closed is not None and closed.best_outputs and bench.held_out is not None:
-                lost = losses(closed.best_outputs[0], bench.held_out.y, bench.task.kind)
+            closed = lost_by(bench, default, 0.0)
+            lost = None if closed is None else closed[1]
             tried = try_out(bench, arms[:MOST_ARMS], min(TRY_SHARE, left), lost, self._worth) if left > 0 else []
         self._tried = tried
         chosen = tried[0].option if tried else arms[0]
         expected = self._expected(chosen.strategy)
         why = f"it did best of {len(tried)} that were tried" if len(tried) > 1 else "it is what promises most"
+        bar = f"answers if better than a closed-form head on {default.source}" if guard else "nothing guards it"
         return Choice(
             chosen.strategy,
             chosen.source,
-            f"{why}; answers if better than a closed-form head on {default.source}",
+            f"{why}; {bar}",
             values,
             guard=guard,
             expected=expected,
@@ -260,33 +260,18 @@ class Auto(Selector):
             self._uplifts = (self._uplifts[0] + int(count), self._uplifts[1] + float(total))
 
 
-def _values(options: Sequence[Option], scores: Mapping[str, ProbeScore]) -> dict[Option, float]:
-    """Score every option that was probed by the accuracy that its source promises."""
-    values = {}
-    for option in options:
-        score = scores.get(option.source or "")
-        if score is not None:
-            value = score.reuse if option.strategy == "reuse" else score.closed_form
-            if value is not None:
-                values[option] = value
-    return values
-
-
 def _best_head(options: Sequence[Option], bench: Workbench) -> Option:
     """The first one, unless another is better on the held-out samples by a standard error."""
-    if bench.held_out is None:
-        return options[0]
-    y, kind, lost, dearest = bench.held_out.y, bench.task.kind, dict[Option, Tensor](), 0.0
+    lost, dearest = dict[Option, Tensor](), 0.0
     for option in options:
         if dearest > _left(bench) * bench.ledger.limit:
             break
-        arm = bench.try_out(option, 0.0)
-        if arm is not None and arm.best_outputs:
-            lost[option] = losses(arm.best_outputs[0], y, kind)
-            dearest = max(dearest, arm.flops)
+        seen = lost_by(bench, option, 0.0)
+        if seen is not None:
+            lost[option], dearest = seen[1], max(dearest, seen[0].flops)
     best = options[0]
     for option in options[1:]:
-        if option in lost and best in lost and (g := gain(lost[option], lost[best], kind)).nats > g.error:
+        if option in lost and best in lost and (g := gain(lost[option], lost[best], bench.task.kind)).nats > g.error:
             best = option
     return best
 

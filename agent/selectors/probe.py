@@ -46,7 +46,7 @@ class Probe(Selector):
         """Apply the rules in the order of the class docstring."""
         scores = {score.candidate: score for score in profile.scores}
         open_to = [option for option in options if option.why_not is None]
-        values = _values(open_to, scores)
+        values = promises(open_to, scores)
         default = _default(open_to, bench, scores)
         if default is None:  # no closed form applies, or nothing could be probed
             option = _trained(open_to, bench, scores, profile, 0.0)
@@ -76,8 +76,17 @@ class Probe(Selector):
         return Choice(trained.strategy, trained.source, reason, values, guard=default)
 
 
-def _values(options: Sequence[Option], scores: Mapping[str, ProbeScore]) -> dict[Option, float]:
-    """Score every option that was probed by the accuracy that its source promises."""
+def promises(options: Sequence[Option], scores: Mapping[str, ProbeScore]) -> dict[Option, float]:
+    """Score every option that was probed by the accuracy that its source promises.
+
+    Args:
+        options: Some options.
+        scores: What was measured, by candidate.
+
+    Returns:
+        For `reuse` the agreement of the stored model, for all others that of a closed-form head, left out one by one;
+        nothing for what was not probed.
+    """
     values = {}
     for option in options:
         score = scores.get(option.source or "")

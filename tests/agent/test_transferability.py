@@ -39,6 +39,12 @@ def test_logme_prefers_features_that_tell():
     assert logme(telling, y, 3) > logme(noise, y, 3) + 0.1
 
 
+def test_logme_of_features_that_are_all_zero_is_that_of_noise_alone():
+    """Half of the indicators are one: their mean square is 1/2, and ln N(t; 0, 1/2) is -(ln π + 1) / 2 on average."""
+    found = logme(torch.zeros(8, 3), torch.arange(8) % 2, 2)
+    assert found == pytest.approx(-0.5 * (np.log(np.pi) + 1), abs=1e-6)
+
+
 def test_h_score_by_hand_and_its_bounds():
     # One feature, two classes at ±1 with a spread of ±1: variance of means 1, of all 2.
     f = torch.tensor([[0.0], [2.0], [-2.0], [0.0]])

@@ -34,7 +34,7 @@ REPORT_SIZE = (1200, 3000)  # pixels; what is left blank below is cut off
 REST = "main > section:nth-of-type(n + 3), footer { display: none; }"  # headline numbers and table of tasks stay
 # Of the report of several runs: the figures of its first scenario, without tables.
 SEVERAL_REST = "main > section:nth-of-type(n + 2), footer, .thirds ~ *, .scenario > .scroll, h3:has(+ .scroll)"
-AGENTS, SEEDS = ("probe", "fixed:finetune", "fixed:prototype", "random"), 3  # of the report of several runs
+AGENTS, SEEDS = ("auto", "fixed:finetune", "fixed:prototype", "random"), 3  # of the report of several runs
 GALLERY = {"one": ("waterfall", "choices", "provenance"), "several": ("over-time", "cost", "test-sets")}
 LIVE_SIZE = (112, 60)  # columns and lines of the terminal
 

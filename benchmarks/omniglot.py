@@ -215,6 +215,8 @@ class Maml:
     inner_lr: float = 0.02
     body_lr: float = 0.02
     test_steps: int = 3
+    first: float = 0.3
+    later: float = 0.1
     filters: int = 64
     down: str = "stride"
     lr: float = 2e-3
@@ -240,28 +242,45 @@ class Maml:
             yield step, self._tester(body, size.item())
 
     def _tester(self, body: nn.Module, size: float) -> Callable[..., list[float]]:
-        """Make the function that tests: every episode adapts all weights anew, beginning with a head of zeros."""
+        """Make the function that tests: every episode adapts anew, beginning with a head of zeros."""
 
         def test(images: Tensor, ways: int, shots: int, episodes: int, rng: torch.Generator) -> list[float]:
             body.eval()
-            start, found = {f"body.{n}": p.detach() for n, p in body.named_parameters()}, []
-            with torch.no_grad():
-                features = body(torch.zeros(1, 1, 28, 28)).shape[1]
-            start |= {"head.weight": torch.zeros(ways, features), "head.bias": torch.zeros(ways)}
-            lrs = {n: torch.tensor([size * ways if n.startswith("head.") else self.body_lr]) for n in start}
+            found = []
             for _ in range(episodes):
                 drawn, y = draw(images, ways, shots + QUERIES, rng), torch.arange(ways)
                 x, xq = normalised(drawn[:, :shots]), normalised(drawn[:, shots:])
-                y, yq = y.repeat_interleave(shots), y.repeat_interleave(QUERIES)
-                theta = start
-                for _ in range(self.test_steps):
-                    theta = inner_step(self._loss(body), theta, x, y, lrs)
+                theta = self.adapted(body, size, x, y.repeat_interleave(shots), ways)
                 with torch.no_grad():
-                    found.append(float((self._outputs(body, theta, xq).argmax(dim=1) == yq).float().mean()))
+                    said = self._outputs(body, theta, xq).argmax(dim=1)
+                found.append(float((said == y.repeat_interleave(QUERIES)).float().mean()))
             body.train()
             return found
 
         return test
+
+    def adapted(self, body: nn.Module, size: float, x: Tensor, y: Tensor, ways: int) -> dict[str, Tensor]:
+        """Adapt all weights to a support set.
+
+        Args:
+            body: The network that was meta-trained, in evaluation mode.
+            size: The learned size of the head's step, divided by the number of classes.
+            x: Images of the support set, shape `(n, 1, 28, 28)`.
+            y: Their labels, shape `(n,)`.
+            ways: Number of classes.
+
+        Returns:
+            The weights after `test_steps` steps: "body." with the network's names, "head.weight" and "head.bias".
+        """
+        theta = {f"body.{n}": p.detach() for n, p in body.named_parameters()}
+        with torch.no_grad():
+            features = body(x[:1]).shape[1]
+        theta |= {"head.weight": torch.zeros(ways, features), "head.bias": torch.zeros(ways)}
+        head = size * ways * torch.tensor([self.first, self.later])
+        lrs = {n: head if n.startswith("head.") else torch.tensor([self.body_lr]) for n in theta}
+        for step in range(self.test_steps):
+            theta = inner_step(self._loss(body), theta, x, y, lrs, step=step)
+        return theta
 
     def _outputs(self, body: nn.Module, theta: Any, x: Tensor) -> Tensor:
         own = {n.removeprefix("body."): p for n, p in theta.items() if n.startswith("body.")}
@@ -385,21 +404,23 @@ def key(recipe: Recipe, split: str, seed: int) -> str:
 
 
 def table(results: dict[str, Any]) -> str:
-    """Write what is finished as Markdown; what is not is "not run yet"."""
-    lines = ["| method, split | seeds | CPU s a run | 5-way 1-shot | 5-way 5-shot | 20-way 1-shot | 20-way 5-shot |"]
-    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
+    """Write what is finished as Markdown, one row a recipe; what is not is "not run yet"."""
+    recipes = lettered(results)
+    heads = ["method, split", "recipe", "seeds", "CPU s a run", *(f"{w}-way {s}-shot" for w, s in CELLS)]
+    lines = [f"| {' | '.join(heads)} |", "|" + " --- |" * len(heads)]
     for method, what in (("protonet", "ProtoNet"), ("maml", "MAML")):
         for split in ("random", "alphabet"):
-            mine = {k: r for k, r in results.items() if k.startswith(method) and k.split()[-2] == split}
-            seconds = [r["cpu_seconds"] for r in mine.values()]
-            time_taken = " – ".join(dict.fromkeys(f"{f(seconds):.0f}" for f in (min, max))) if seconds else "–"
-            seeds = ", ".join(sorted({k.split()[-1] for k in mine})) or "–"
-            texts = [
-                _cell([r["cells"][f"{w}w{s}s"] for r in mine.values() if f"{w}w{s}s" in r["cells"]]) for w, s in CELLS
-            ]
-            lines.append(f"| {what}, {split} | {seeds} | {time_taken} | {' | '.join(texts)} |")
+            runs = {k: r for k, r in results.items() if k.startswith(method) and k.split()[-2] == split}
+            for letter in sorted({recipes[k] for k in runs}) or ["–"]:
+                mine = {k: r for k, r in runs.items() if recipes[k] == letter}
+                seconds = [r["cpu_seconds"] for r in mine.values()]
+                taken = " – ".join(dict.fromkeys(f"{f(seconds):.0f}" for f in (min, max))) if seconds else "–"
+                seeds = ", ".join(sorted({k.split()[-1] for k in mine})) or "–"
+                named = [f"{w}w{s}s" for w, s in CELLS]
+                texts = [_cell([r["cells"][n] for r in mine.values() if n in r["cells"]]) for n in named]
+                lines.append(f"| {what}, {split} | {letter} | {seeds} | {taken} | {' | '.join(texts)} |")
         published = " | ".join(str(each) for each in PUBLISHED[method])
-        lines.append(f"| {what}, as published | | | {published} |")
+        lines.append(f"| {what}, as published | | | | {published} |")
     lines += ["", "Aims, within 1,800 CPU seconds a run, random split:", ""]
     for (method, ways, shots), aim in AIMS.items():
         name = f"{ways}w{shots}s"
@@ -421,10 +442,18 @@ def table(results: dict[str, Any]) -> str:
     for name, result in sorted(results.items()):
         points = ", ".join(f"{accuracy:.1f} at {seconds:.0f} s" for seconds, accuracy, _ in result["curve"])
         lines.append(f"- {name}: {points}")
-    recipes = {json.dumps(r["recipe"], sort_keys=True): k.split()[0] for k, r in sorted(results.items())}
-    lines += ["", "Recipes, as they ran:", ""] + [f"- {name}: `{recipe}`" for recipe, name in recipes.items()]
+    used = {recipes[k]: f"{k.split()[0]}: `{json.dumps(r['recipe'], sort_keys=True)}`" for k, r in results.items()}
+    lines += ["", "Recipes, as they ran:", ""] + [f"- {letter}, {used[letter]}" for letter in sorted(used)]
     machines = sorted({f"{r['machine']}, torch {r['torch']}, {r['date']}" for r in results.values()})
     return "\n".join([*lines, "", *(f"Measured on {each}." for each in machines)])
+
+
+def lettered(results: dict[str, Any]) -> dict[str, str]:
+    """Give every recipe a letter, in the order of the runs' names; return each run's."""
+    letters: dict[str, str] = {}
+    for _, result in sorted(results.items()):
+        letters.setdefault(json.dumps(result["recipe"], sort_keys=True), chr(ord("A") + len(letters)))
+    return {name: letters[json.dumps(result["recipe"], sort_keys=True)] for name, result in results.items()}
 
 
 def _cell(found: list[dict[str, Any]]) -> str:

@@ -172,11 +172,53 @@ def test_runs_are_kept_and_the_table_is_completed(omniglot, folder, tmp_path, ca
     assert omniglot.main(["table", "--results", str(results)]) == 0
     said = capsys.readouterr().out
     rows = {line.split("|")[1].strip(): line.split("|")[2:] for line in said.splitlines() if line.startswith("| ")}
-    assert rows["ProtoNet, random"][0].strip() == "1, 2"
-    assert "(2 seeds)" in rows["ProtoNet, random"][2]
-    assert rows["ProtoNet, random"][4].strip() == "not run yet"
-    assert "(one seed)" in rows["MAML, alphabet"][2]
+    assert rows["ProtoNet, random"][1].strip() == "1, 2"
+    assert "(2 seeds)" in rows["ProtoNet, random"][3]
+    assert rows["ProtoNet, random"][5].strip() == "not run yet"
+    assert "(one seed)" in rows["MAML, alphabet"][3]
+    assert rows["MAML, random"][0].strip() == "–"
     assert "- maml, 5-way 1-shot, 98.0 or more: not run yet" in said
+
+
+def test_runs_of_two_recipes_are_two_rows(omniglot):
+    cells = {"5w1s": {"accuracy": 98.0, "half": 0.1, "episodes": 9}}
+    about = {"cpu_seconds": 7, "curve": [], "machine": "m", "torch": "t", "date": "d"}
+    runs = [("maml random 1", 3), ("maml random 2", 3), ("maml random 3", 1), ("protonet random 1", 3)]
+    results = {name: {"recipe": {"test_steps": steps}, "cells": cells, **about} for name, steps in runs}
+    results["protonet random 1"]["recipe"] = {"ways": 60}
+    lines = omniglot.table(results).splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in lines if line.startswith("| MAML, random")]
+    assert rows == [["MAML, random", "A", "1, 2"], ["MAML, random", "B", "3"]]
+    assert '- B, maml: `{"test_steps": 1}`' in lines
+    assert '- C, protonet: `{"ways": 60}`' in lines
+
+
+def test_the_steps_of_testing_are_plain_gradient_steps_of_their_own_sizes(omniglot):
+    """In a plain loop: the head's first step is shorter than learned, the others shorter still."""
+    recipe = omniglot.Maml(filters=8, test_steps=3, first=0.5, later=0.2, body_lr=0.1)
+    torch.manual_seed(0)
+    body = omniglot.network(recipe.down, recipe.filters, running=True)
+    for _ in range(30):
+        body.train()(torch.randn(20, 1, 28, 28))  # running statistics that are none of the support set's
+    x, y = torch.randn(6, 1, 28, 28), torch.arange(3).repeat_interleave(2)
+    found = recipe.adapted(body.eval(), 0.07, x, y, 3)
+
+    own = omniglot.network(recipe.down, recipe.filters, running=True).eval()
+    own.load_state_dict(body.state_dict())
+    head = torch.nn.Linear(own(x).shape[1], 3)
+    torch.nn.init.zeros_(head.weight)
+    torch.nn.init.zeros_(head.bias)
+    for size in (0.07 * 3 * 0.5, 0.07 * 3 * 0.2, 0.07 * 3 * 0.2):
+        loss = torch.nn.functional.cross_entropy(head(own(x)), y)
+        moved = [*own.parameters(), *head.parameters()]
+        for p, g in zip(moved, torch.autograd.grad(loss, moved), strict=True):
+            p.data -= (size if p is head.weight or p is head.bias else 0.1) * g
+    wanted = {f"body.{n}": p for n, p in own.named_parameters()} | {f"head.{n}": p for n, p in head.named_parameters()}
+    assert found.keys() == wanted.keys()
+    for n, p in wanted.items():
+        torch.testing.assert_close(found[n], p.detach(), rtol=1e-4, atol=1e-6)
+    start = dict(body.named_parameters())
+    assert float((found["body.0.weight"] - start["0.weight"].detach()).abs().max()) > 1e-4, "all weights move"
 
 
 def test_the_same_seed_gives_the_same_figures(omniglot, folder):

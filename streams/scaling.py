@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from .on_demand import OnDemand
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Scaling:
         return scaled
 
 
-def fit(x: Tensor, columns: tuple[int, ...], train: Tensor) -> Scaling:
+def fit(x: Tensor | OnDemand, columns: tuple[int, ...], train: Tensor) -> Scaling:
     """Measure the columns on the training samples.
 
     Args:

@@ -20,6 +20,7 @@ from ..errors import RecipeError
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .on_demand import OnDemand
     from .scaling import Scaling
 
 
@@ -87,6 +88,7 @@ class SourceData:
     Attributes:
         x: Inputs, shape `(n, *input_shape)`; images are `(n, channels, height, width)`. Either float32, in [0, 1] but
             for tables, or uint8, which takes a quarter of the memory: 0 to 255 then stand for 0 to 1 (see `take`).
+            `OnDemand` where making them takes long and a stream may need few.
         y: Class of every sample, int64, shape `(n,)`, from 0.
         classes: Readable name of every class.
         kind: What the inputs are: "image", "text" or "table"; decides which transforms and which stem fit.
@@ -101,7 +103,7 @@ class SourceData:
         scaling: What these columns are standardised by; None before `fitted`.
     """
 
-    x: Tensor
+    x: Tensor | OnDemand
     y: Tensor
     classes: tuple[str, ...]
     kind: str = "image"
@@ -160,10 +162,15 @@ class SourceData:
         return Sizes(count(self.y[train]), shape, count(self.y[test]), self.kind, self.families, outputs, self.ids)
 
     def sha256(self) -> str:
-        """Hash inputs, classes and split, for a run's record."""
+        """Hash inputs (`OnDemand`: what they are made of), classes and split, for a run's record."""
+        from .on_demand import OnDemand
+
         about = (tuple(self.x.shape), self.classes, self.kind, *self.ids, *([self.numbers] if self.numbers else []))
         digest = hashlib.sha256(repr(about).encode())
-        for tensor in (self.x, self.y, *(self.parts or ()), *(() if self.targets is None else (self.targets,))):
+        if isinstance(self.x, OnDemand):
+            digest.update(bytes.fromhex(self.x.sha256))
+        inputs = () if isinstance(self.x, OnDemand) else (self.x,)
+        for tensor in (*inputs, self.y, *(self.parts or ()), *(() if self.targets is None else (self.targets,))):
             digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
 

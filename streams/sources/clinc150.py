@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from ...errors import DataError
 from ..source import Sizes, Source, SourceData, source_setting
 from .files import DataSet, by_url
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _URL = "https://raw.githubusercontent.com/clinc/oos-eval/master/data/"
 _MD5 = {"data_full.json": "30c29dc6ab78edf3b5dfa640be204cde", "domains.json": "9beee9d0f36e07e914c1e3a626bdcb4a"}
@@ -46,7 +51,7 @@ class Clinc150(Source):
             raise ValueError(f"shortest ({self.shortest}) must not be above longest ({self.longest})")
 
     def load(self, root: Path | None) -> SourceData:
-        """Load and hash the texts; `x` has shape `(n, features)`, training texts first.
+        """Load the texts; `x` has shape `(n, features)`, training texts first, and is hashed on demand.
 
         Args:
             root: Folder that holds the user's data sets.
@@ -60,14 +65,14 @@ class Clinc150(Source):
         """
         import torch
 
-        from ..formats.ngrams import hashed_ngrams
+        from ..on_demand import OnDemand
 
         classes, families = self._classes(root)
         train, test = self._texts(root, classes)
         number = {name: k for k, name in enumerate(classes)}
-        x = torch.from_numpy(
-            hashed_ngrams([text for text, _ in (*train, *test)], self.features, self.shortest, self.longest)
-        )
+        texts = [text for text, _ in (*train, *test)]
+        made_of = hashlib.sha256(json.dumps([self.shortest, self.longest, texts]).encode())
+        x = OnDemand((len(texts), self.features), torch.float32, partial(self._hashed, texts), made_of.hexdigest())
         y = torch.tensor([number[name] for _, name in (*train, *test)])
         parts = torch.arange(len(train)), torch.arange(len(train), len(y))
         return SourceData(x, y, classes, "text", parts, families)
@@ -91,6 +96,15 @@ class Clinc150(Source):
         """
         names = (f"data_{self.version}.json", "domains.json")
         by_url(self.name, root, "clinc150", [(_URL + name, name, _MD5.get(name)) for name in names])
+
+    def _hashed(self, texts: Sequence[str], positions: list[int]) -> Tensor:
+        """Hash some of the texts: those at these positions, shape `(m, features)`."""
+        import torch
+
+        from ..formats.ngrams import hashed_ngrams
+
+        wanted = [texts[position] for position in positions]
+        return torch.from_numpy(hashed_ngrams(wanted, self.features, self.shortest, self.longest))
 
     def _find(self, root: Path | None, name: str) -> Path:
         return DataSet(self.name, ("clinc150", "oos-eval/data"), "2.5 MB").find(root, name)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,8 +19,13 @@ from ...errors import DataError
 from ..source import Sizes, Source, SourceData, source_setting
 from .files import DataSet, by_torchvision, read_bytes
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 # An alphabet's folder, a character's folder, a drawing: what is listed in any order is sorted by these.
 _DRAWING = re.compile(r"(?:^|/)([^/]+)/(character\d+)/([^/.][^/]*\.png)$")
+# How a PNG file begins and ends; what does not is found before anything is learned, though it is decoded later.
+_BEGINS, _ENDS = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class Omniglot(Source):
     )
 
     def load(self, root: Path | None) -> SourceData:
-        """Load the drawings; `x` has shape `(n, 1, size, size)`, uint8.
+        """Load the drawings; `x` has shape `(n, 1, size, size)`, uint8, and is decoded on demand.
 
         Args:
             root: Folder that holds the user's data sets.
@@ -53,22 +60,22 @@ class Omniglot(Source):
             DataMissing: If the files are missing.
             DataError: If one is damaged.
         """
-        import numpy as np
         import torch
 
-        from ..formats.pictures import read_picture
+        from ..on_demand import OnDemand
 
         drawings = self._drawings(root)
-        images, samples = [], [len(files) for each in drawings for files in each.of.values()]
+        files, digest = [], hashlib.sha256()
         for each in drawings:
             for name, content in each.contents():
-                side = (self.size, self.size)
-                images.append(255 - read_picture(content, side, grey=True, where=f"{each.place}: {name}"))
-        x, y = torch.from_numpy(np.stack(images)), torch.arange(len(samples)).repeat_interleave(torch.tensor(samples))
-        if self.rotations:
-            # All four of a character stand side by side, so that an alphabet's classes do.
-            x = torch.stack([torch.rot90(x, turn, dims=(2, 3)) for turn in range(4)], dim=1).flatten(0, 1)
-            y = (y[:, None] * 4 + torch.arange(4)).flatten()
+                files.append((f"{each.place}: {name}", content))
+                digest.update(content)
+        turns, samples = len(self._turns), [len(files) for each in drawings for files in each.of.values()]
+        drawn = torch.arange(len(samples)).repeat_interleave(torch.tensor(samples))
+        # The classes made of one character stand side by side, so that an alphabet's do.
+        y = (drawn[:, None] * turns + torch.arange(turns)).flatten()
+        shape = (len(y), 1, self.size, self.size)
+        x = OnDemand(shape, torch.uint8, partial(self._decoded, files), digest.hexdigest())
         return SourceData(x, y, self._classes(drawings), families=self._families(drawings))
 
     def sizes(self, root: Path | None) -> Sizes:
@@ -94,6 +101,29 @@ class Omniglot(Source):
     def _turns(self) -> tuple[str, ...]:
         """What is added to a character's name, for each of the classes made of it."""
         return ("", " 90°", " 180°", " 270°") if self.rotations else ("",)
+
+    def _decoded(self, files: Sequence[tuple[str, bytes]], positions: list[int]) -> Tensor:
+        """Decode and turn some of the samples.
+
+        Args:
+            files: Place and bytes of every drawing.
+            positions: Of the samples that are wanted, shape `(m,)`.
+
+        Returns:
+            Shape `(m, 1, size, size)`, uint8.
+        """
+        import numpy as np
+        import torch
+
+        from ..formats.pictures import read_picture
+
+        images = []
+        for position in positions:
+            drawing, turn = divmod(position, len(self._turns))
+            where, content = files[drawing]
+            ink = 255 - read_picture(content, (self.size, self.size), grey=True, where=where)
+            images.append(np.rot90(ink, turn, axes=(1, 2)))
+        return torch.from_numpy(np.stack(images))
 
     def _parts(self) -> tuple[str, ...]:
         return ("background", "evaluation") if self.part == "both" else (self.part,)
@@ -133,6 +163,12 @@ class _Drawings:
 
     def contents(self) -> Iterator[tuple[str, bytes]]:
         """Read the drawings in their order: name and bytes of each."""
+        for name, content in self._read():
+            if not (content.startswith(_BEGINS) and content.endswith(_ENDS)):
+                raise DataError(f"{self.place}: {name}: is no picture, or damaged: it is no whole PNG file.")
+            yield name, content
+
+    def _read(self) -> Iterator[tuple[str, bytes]]:
         names = [name for files in self.of.values() for name in files]
         if self.place.is_dir():
             for name in names:

@@ -45,8 +45,8 @@ def test_classes_stand_in_the_order_of_their_names_and_ink_is_one(tmp_path: Path
     assert data.classes == ("Arcadian/character01", "Greek/character01", "Greek/character02")
     assert data.families == (1, 2)
     assert data.y.tolist() == [0, 0, 1, 1, 2, 2, 2]
-    assert data.x.dtype == torch.uint8
     assert data.x.shape == (7, 1, 28, 28)
+    assert data.x[torch.arange(7)].dtype == torch.uint8
     assert data.parts is None
     for k, column in enumerate((80, 50, 20)):
         ink = data.take(torch.tensor([2 * k]))[0, 0]
@@ -85,8 +85,8 @@ def test_quarter_turns_are_classes_of_their_own(tmp_path: Path) -> None:
     )
     assert turned.families == (8,)
     for k in range(8):
-        own = turned.x[turned.y == k]
-        expected = torch.rot90(plain.x[plain.y == k // 4], k % 4, dims=(2, 3))
+        own = turned.x[(turned.y == k).nonzero().flatten()]
+        expected = torch.rot90(plain.x[(plain.y == k // 4).nonzero().flatten()], k % 4, dims=(2, 3))
         assert torch.equal(own, expected)
     assert source(part="evaluation", rotations=True).sizes(tmp_path) == turned.sizes
 
@@ -95,9 +95,10 @@ def test_another_size(tmp_path: Path) -> None:
     write(tmp_path, "evaluation", EVALUATION)
     data = source(part="evaluation", size=105).load(tmp_path)
     assert data.x.shape == (4, 1, 105, 105)
-    assert set(data.x.unique().tolist()) == {0, 255}
-    assert (data.x[0, 0, :, 60:68] == 255).all()
-    assert int((data.x[0] == 255).sum()) == 8 * 105
+    x = data.x[torch.arange(4)]
+    assert set(x.unique().tolist()) == {0, 255}
+    assert (x[0, 0, :, 60:68] == 255).all()
+    assert int((x[0] == 255).sum()) == 8 * 105
 
 
 def test_what_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
@@ -115,3 +116,44 @@ def test_what_is_missing_or_damaged_is_named(tmp_path: Path) -> None:
     (tmp_path / "omniglot-py" / "images_evaluation").mkdir()
     with pytest.raises(DataError, match=r"images_evaluation: holds no drawings; they are ALPHABET/characterNN/NAME"):
         source(part="evaluation").sizes(tmp_path)
+
+
+def test_only_the_drawings_that_are_asked_for_are_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, "background", BACKGROUND)
+    from evermap.streams.formats import pictures
+
+    decoded = []
+    read = pictures.read_picture
+    monkeypatch.setattr(pictures, "read_picture", lambda *a, **k: decoded.append(k["where"]) or read(*a, **k))
+    data = source(part="background", rotations=True).load(tmp_path)
+    assert not decoded
+    data.take(torch.tensor([8, 9, 8]))
+    data.take(torch.tensor([9]))
+    place = tmp_path / "omniglot-py" / "images_background"
+    assert decoded == [f"{place}: Greek/character01/050_01.png"] * 2  # upright and turned
+
+
+def test_another_drawing_is_another_hash_though_it_was_not_asked_for(tmp_path: Path) -> None:
+    write(tmp_path / "a", "evaluation", EVALUATION)
+    write(tmp_path / "b", "evaluation", [*EVALUATION[:1], ("Tengwar", "character09", 2, 61)])
+    a, b = (source(part="evaluation").load(tmp_path / name) for name in "ab")
+    assert a.sha256() != b.sha256()
+    before = a.sha256()
+    a.take(torch.arange(4))
+    assert a.sha256() == before
+
+
+def test_a_drawing_that_breaks_off_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "background", BACKGROUND)
+    path = tmp_path / "omniglot-py" / "images_background" / "Greek" / "character01" / "050_02.png"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
+    with pytest.raises(
+        DataError, match=r"Greek/character01/050_02\.png: is no picture, or damaged: it is no whole PNG"
+    ):
+        source(part="background").load(tmp_path)
+    path.write_bytes(whole[:45] + bytes(8) + whole[53:])  # in the middle, which only decoding finds
+    data = source(part="background").load(tmp_path)
+    data.take(torch.tensor([2]))
+    with pytest.raises(DataError, match=r"Greek/character01/050_02\.png: is no picture, or damaged"):
+        data.take(torch.tensor([3]))

@@ -77,7 +77,7 @@ def test_omniglots_drawings_belong_to_their_characters() -> None:
                 assert names[i].split("/", 1)[1].startswith(data.classes[int(data.y[i])] + "/")
                 with archive.open(names[i]) as file:
                     paper = np.asarray(Image.open(file))
-                assert (data.x[i, 0].numpy() == np.where(paper, 0, 255)).all()
+                assert (data.x[torch.tensor([i])][0, 0].numpy() == np.where(paper, 0, 255)).all()
 
 
 @needs(CLINC)

@@ -317,7 +317,7 @@ class LifelongAgent:
         found = self.library.model_of(label, tuple(x.shape[1:])) if label is not None else None
         if found is not None:
             record, model = found
-            return spoken(model, self.library.view(x), record.classes, record.kind)
+            return spoken(model, self.library.view_asked(x), record.classes, record.kind)
         return self.library.gatekeeper.answer(x)
 
     def _store_encoder(

@@ -15,6 +15,7 @@ from ..streams.task import Task
 from .agent_settings import AgentSettings
 from .anchor import Anchor
 from .arm import BATCH
+from .asked import through_frozen
 from .encoder import Encoder, build_encoder
 from .store import KnowledgeStore
 from .transaction import Transaction
@@ -64,7 +65,7 @@ class Anchors:
         Returns:
             Log-probabilities, shape `(n, len(classes))`.
         """
-        return self.log_probs_of(tuple(x.shape[1:]), self.features(x))
+        return self.log_probs_of(tuple(x.shape[1:]), self.features_asked(x))
 
     def log_probs_of(self, shape: Shape, features: Tensor) -> Tensor:
         """Answer for features of inputs of a shape, shape `(n, d)`, as `log_probs` does for the inputs."""
@@ -77,6 +78,10 @@ class Anchors:
         kept = self._at(tuple(x.shape[1:]))
         parts = (part if kept.as_they_come else self._view(part) for part in x.split(BATCH))
         return torch.cat([kept.anchor.encoder(part) for part in parts])
+
+    def features_asked(self, x: Tensor) -> Tensor:
+        """Encode the inputs of a question as `features` does; where it was asked before, recall them."""
+        return through_frozen(self._at(tuple(x.shape[1:])).anchor.encoder, self.features, x)
 
     def add(self, task: Task, view: Task) -> None:
         """Take a task's samples into the statistics, here but not in the store.

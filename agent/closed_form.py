@@ -1,7 +1,7 @@
 """What has a closed form: ridge, nearest class mean, neighbours, their leave-one-out scores, calibration.
 
 Pure functions on tensors; `moments` has what needs sums over samples only. The FLOPs of decompositions are counted by
-`budget.COUNTED`.
+`flops.COUNTED`.
 """
 
 from __future__ import annotations

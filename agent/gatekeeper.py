@@ -70,7 +70,7 @@ class Gatekeeper:
         classes = self._anchors.classes(shape)
         if not classes:
             return Answer.nothing(len(x))
-        features = self._anchors.features(x)
+        features = self._anchors.features_asked(x)
         log_probs = self._anchors.log_probs_of(shape, features).cpu()
         picked = torch.full((len(x),), -1)
         known = self._at(shape) if self._settings.gate else []

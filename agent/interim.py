@@ -47,7 +47,7 @@ class AtWork:
 
     def answer(self, x: Tensor, label: int | None) -> Answer:
         """Answer for inputs as they come, shape `(n, *input_shape)`; no task label is needed."""
-        view = self._library.view(x.to(self._device))
+        view = self._library.view_asked(x.to(self._device))
         return spoken(self._model, view, self._task.classes, self._task.kind)
 
 

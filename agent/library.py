@@ -15,6 +15,7 @@ from torch import Tensor
 from ..streams.seeds import derive, generator
 from ..streams.task import Samples, Task
 from .anchors import Anchors
+from .asked import through_frozen
 from .delta import whole_weights
 from .encoder import Encoder, build_encoder, restore_encoder
 from .entries import EncoderBrief, TaskRecord
@@ -76,6 +77,11 @@ class Library:
         """Send inputs, shape `(n, *input_shape)`, through the stem of their shape, where there is one."""
         stem = self._stem(tuple(x.shape[1:]))
         return x if stem is None else _encode(stem[1], x)
+
+    def view_asked(self, x: Tensor) -> Tensor:
+        """Send the inputs of a question through the stem as `view` does; where it was asked before, recall them."""
+        stem = self._stem(tuple(x.shape[1:]))
+        return x if stem is None else through_frozen(stem[1], self.view, x)
 
     def view_task(self, task: Task) -> Task:
         """Return the task as strategies see it: on the agent's device, through the stem.

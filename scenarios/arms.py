@@ -17,6 +17,7 @@ from torch import Tensor
 from ..agent.agent import LifelongAgent
 from ..agent.answer import Answer
 from ..agent.arm import outputs_of
+from ..agent.asked import Asked
 from ..agent.blobs import digest, pack
 from ..agent.budget import Ledger
 from ..agent.delta import stored_form
@@ -57,6 +58,7 @@ class Arms:
         self._bench: Workbench | None = None
         self._facts: Facts | None = None
         self._ran: list[ArmLine] = []
+        self._asked = Asked()
 
     def run(self, task: Task) -> Iterator[ArmLine]:
         """Run every arm of a task; call it after the task was profiled, before anything of it is stored.
@@ -193,7 +195,9 @@ class Arms:
     @torch.no_grad()
     def _said(self, model: Model, task: Task, x: Tensor) -> Answer:
         """What a model says, in the way in which `LifelongAgent.answer` would say it for it."""
-        outputs = outputs_of(model, self._agent.library.view(x.to(self._agent.settings.device)))
+        with self._asked.at_hand():
+            view = self._agent.library.view_asked(x.to(self._agent.settings.device))
+        outputs = outputs_of(model, view)
         if task.kind == "regression":
             return Answer.of_values(outputs.cpu())
         log_probs = torch.log_softmax(outputs / model.head.temperature, dim=1).cpu()

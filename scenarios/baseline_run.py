@@ -104,7 +104,7 @@ class Contestant:
     @torch.no_grad()
     def answer(self, x: Tensor, label: int | None) -> Answer:
         """Answer for inputs as they come, shape `(n, *input_shape)`."""
-        return self.learner.answer(self._agent.library.view(x.to(self._agent.settings.device)), label)
+        return self.learner.answer(self._agent.library.view_asked(x.to(self._agent.settings.device)), label)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Watch:
             batch_size: Test samples per question.
         """
         self._stream, self._tests, self._size = stream, tests, batch_size
-        self._examiner = Examiner(stream.n_classes)
+        self._examiner = Examiner(stream.n_classes, tests.asked)
 
     def watched(
         self, learning: Generator[Event, None, T], task: Task, agent: LifelongAgent

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..agent.answer import Answer
+from ..agent.asked import Asked
 from ..streams.stream import Stream, TestSet
 from .full_width import full_values, full_width
 from .marks import Marks
@@ -25,7 +26,11 @@ class Answers(Protocol):
 
 
 class TestSets:
-    """The test sets, kept between evaluations as far as memory allows."""
+    """The test sets, kept between evaluations as far as memory allows.
+
+    Attributes:
+        asked: What frozen encoders made of them when they were asked about.
+    """
 
     __test__ = False  # pytest takes classes of such a name for tests
 
@@ -35,6 +40,7 @@ class TestSets:
         Args:
             stream: Whose test sets they are.
         """
+        self.asked = Asked()
         self._stream = stream
         self._kept: dict[int, TestSet] = {}
         self._bytes = 0
@@ -95,13 +101,14 @@ class Examiner:
         by_anchor: Answers that the anchor gave, per concept, since the concept was begun with.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, asked: Asked | None = None) -> None:
         """Ask nothing yet.
 
         Args:
             width: Number of classes in all.
+            asked: What became of earlier questions; of its own where it is left out.
         """
-        self.width = width
+        self.width, self._asked = width, asked or Asked()
         self.by_anchor: dict[int, int] = {}
         self._concept = 0
         self._among: tuple[int, ...] = ()  # the classes that a task label leaves open
@@ -129,7 +136,8 @@ class Examiner:
         Raises:
             ValueError: If the answer has another length, or is not finite.
         """
-        said = agent.answer(x, label)
+        with self._asked.at_hand():
+            said = agent.answer(x, label)
         if len(said.by_anchor) != len(x):
             raise ValueError(f"the agent was asked about {len(x)} inputs and gave {len(said.by_anchor)} answers")
         self.by_anchor[self._concept] += int(said.by_anchor.sum())

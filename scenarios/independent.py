@@ -87,7 +87,7 @@ class Independent(LifelongAgent):
             return Answer.nothing(len(x))
         record = self.store.task(done[-1])
         model = self.library.ready(record)
-        outputs = outputs_of(model, self.library.view(x.to(self.settings.device)))
+        outputs = outputs_of(model, self.library.view_asked(x.to(self.settings.device)))
         if record.kind == "regression":
             return Answer.of_values(outputs.cpu())
         log_probs = (outputs / model.head.temperature).log_softmax(dim=1).cpu()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..agent.agent import LifelongAgent
+from ..agent.asked import Asked
 from ..agent.events import Evaluated, Event
 from ..agent.randomness import OwnRandomness
 from ..streams.stream import Stream, TestSet
@@ -260,12 +261,12 @@ class _Given(BaseLogger):
 class _Voice(MultiTaskModule):
     """What Avalanche takes for the model: it answers for the agent."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, asked: Asked) -> None:
         super().__init__()
         # In a list, so that an agent which is a torch module does not become a part of this one, to be switched to
         # evaluation and moved between devices with it.
         self.speaks_for: list[Answers] = []
-        self.examiner = Examiner(width)
+        self.examiner = Examiner(width, asked)
 
     def adaptation(self, experience: Any) -> None:
         """Do nothing: the agent has learned by itself."""
@@ -333,7 +334,7 @@ class _Evaluation(SupervisedTemplate):
             row=row,
             given=given,
             test_stream=EagerCLStream("test", experiences),
-            model=_Voice(stream.n_classes),
+            model=_Voice(stream.n_classes, tests.asked),
             optimizer=torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.0),  # asked for, never used
             criterion=_loss,
             eval_mb_size=batch_size,

@@ -12,9 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from torch.utils.flop_counter import FlopCounterMode
-
-from ..agent.budget import COUNTED
+from ..agent.flops import Counter
 
 
 class Meter:
@@ -39,7 +37,7 @@ class Meter:
         self.first, self.last = _First(self), _Last(self)
         self.flops, self.seconds, self.steps, self.stopped = 0.0, 0.0, 0, False
         self._passes_after, self._after_per_sample = passes_after, None if passes_after else 0.0
-        self._open: FlopCounterMode | None = None
+        self._open: Counter | None = None
         self._unit = self._outside = 0.0
 
     def watch(self, work: Callable[[], Any], limit: float, samples: int, batch: int) -> None:
@@ -101,16 +99,16 @@ class Meter:
         return self._after_per_sample * self._samples
 
     def _count(self) -> None:
-        self._open = FlopCounterMode(display=False, custom_mapping=COUNTED)
-        self._open.__enter__()
+        self._open = Counter()
+        self._open.__enter__()  # type: ignore[no-untyped-call]
 
     def _close(self) -> float:
         """End what is being counted, if anything, and enter it."""
         if self._open is None:
             return 0.0
         counter, self._open = self._open, None
-        counter.__exit__(None, None, None)
-        spent = float(counter.get_total_flops())
+        counter.__exit__(None, None, None)  # type: ignore[no-untyped-call]
+        spent = float(counter.flops)
         self._outside = spent  # the last time, it is what came after all steps
         self.flops += spent
         return spent

@@ -43,6 +43,7 @@ class Layout:
         """
         self._library, self._strategies, self._settings = library, strategies, settings
         self._unit_costs: dict[tuple[Any, ...], float] = {}
+        self._told: tuple[Task, float] | None = None  # the last task that was asked about
         self.joint: dict[int, Joint] = {}
 
     def budget(self, task: Task) -> float:
@@ -61,6 +62,12 @@ class Layout:
         """
         if self._settings.flops is not None:
             return self._settings.flops
+        if self._told is None or self._told[0] is not task:
+            self._told = task, self._scratch_flops(task)
+        return self._settings.scratch * self._told[1]
+
+    def _scratch_flops(self, task: Task) -> float:
+        """FLOPs that `scratch` takes on a task."""
         ledger = Ledger(0.0)
         bench = self.lay_out(task, ledger, probing=False)
         scratch = self._strategies.get("scratch")
@@ -74,7 +81,7 @@ class Layout:
             for _ in arm.run(0.0, units=1):
                 pass
             self._unit_costs[shape] = arm.flops
-        return self._settings.scratch * (units * self._unit_costs[shape] + ledger.flops.get("stem", 0.0))
+        return units * self._unit_costs[shape] + ledger.flops.get("stem", 0.0)
 
     def lay_out(self, task: Task, ledger: Ledger, probing: bool, logme: bool = False) -> Workbench:
         """Bring a task before the strategies.

@@ -13,6 +13,7 @@ import torch
 
 from ..errors import BudgetError
 from .agent_settings import AgentSettings
+from .budget import Ledger
 from .encoder import build_encoder
 from .entries import TaskRecord
 from .events import Bounded
@@ -88,20 +89,20 @@ class Bound:
         limit = self.limit()
         if limit is None:
             return None
-        ledger, before = self._bench.ledger, dict(self._bench.ledger.flops)
+        ledger, before = self._bench.ledger, self._bench.ledger.spent
         seconds = ledger.seconds.get("consolidate", 0.0)
         room = Room(self._store, self._library, self._settings, self._t, self._bench, self._stem, limit)
-        with ledger.counting("consolidate"):
-            room.stand_in(record, outcome.model)
-            ways: list[Callable[[], None]] = [
-                lambda: room.leave_out(record, outcome, beside),
-                lambda: room.shrink(record.index, outcome.model.head),
-                room.let_go,
-                lambda: room.merge(before.get("consolidate", 0.0)),
-                room.evict,
-            ]
-            for way in ways:
-                if room.lacking():
+        room.stand_in(record, outcome.model)
+        ways: list[Callable[[], None]] = [
+            lambda: room.leave_out(record, outcome, beside),
+            lambda: room.shrink(record.index, outcome.model.head),
+            room.let_go,
+            room.merge,
+            room.evict,
+        ]
+        for way in ways:
+            if room.lacking():
+                with ledger.counting("consolidate"):
                     way()
         if room.lacking():
             raise BudgetError(
@@ -116,6 +117,15 @@ class Bound:
             limit=limit,
             bytes=self._store.bytes_kept(),
             steps=tuple(room.steps),
-            flops=ledger.flops.get("consolidate", 0.0) - before.get("consolidate", 0.0),
+            flops=ledger.spent - before,
             seconds=ledger.seconds.get("consolidate", 0.0) - seconds,
+            warnings=_passed(before, ledger),
         )
+
+
+def _passed(before: float, ledger: Ledger) -> tuple[str, ...]:
+    """Warn where making room took a task past its budget: what stands in for its model is made whatever it costs."""
+    if not ledger.limit or not before <= ledger.limit < ledger.spent:
+        return ()
+    spent = f"{ledger.spent:.3g} FLOP were spent of {ledger.limit:.3g}"
+    return (f"making room in the store passed the budget: {spent}; what stands in for a model is made at any cost",)

@@ -165,6 +165,16 @@ def truncated(weights: Mapping[str, Tensor], parent: Mapping[str, Tensor], rank:
     return made
 
 
+def truncation_flops(weights: Mapping[str, Tensor]) -> float:
+    """Tell what `truncated` takes at most, in FLOPs: a singular value decomposition of every matrix.
+
+    Args:
+        weights: All weights, by name.
+    """
+    sides = [(len(each), each[0].numel()) for each in weights.values() if each.dim() > 1]
+    return float(sum(6 * max(pair) * min(pair) ** 2 + 20 * min(pair) ** 3 for pair in sides))
+
+
 def stored_form(encoder: Encoder, on_parent: bool) -> tuple[str, dict[str, Tensor]]:
     """Tell how an encoder is stored.
 

@@ -401,8 +401,9 @@ class Bounded(Event):
         limit: Bytes that the store may hold.
         bytes: Bytes that it holds.
         steps: What was done for it, in order; nothing where there was room.
-        flops: What it cost, out of the share for work after a task; not part of the task's `total_flops`.
+        flops: What it cost, out of the task's budget; not part of the task's `total_flops`.
         seconds: CPU seconds it took.
+        warnings: What the user should know: that it passed the budget.
     """
 
     task: int
@@ -411,6 +412,7 @@ class Bounded(Event):
     steps: tuple[BoundStep, ...]
     flops: float
     seconds: float
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

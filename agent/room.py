@@ -11,7 +11,8 @@ from .. import registry
 from ..streams.seeds import generator
 from .agent_settings import AgentSettings
 from .arm import outputs_of, score
-from .delta import truncated, whole_weights
+from .budget import counted
+from .delta import truncated, truncation_flops, whole_weights
 from .encoder import Encoder, build_encoder, restore_encoder
 from .entries import BankEntry, BoundedRecord, EncoderEntry, TaskRecord
 from .events import BoundStep
@@ -20,7 +21,7 @@ from .library import Library
 from .merging import Member, likeness, merge
 from .model import Head, Model, state
 from .outcome import Outcome
-from .probe import features_of
+from .probe import Price, features_of
 from .stand_in import StandIn, fitted
 from .store import KnowledgeStore
 from .transaction import Transaction
@@ -77,10 +78,15 @@ class Room:
 
     def stand_in(self, record: TaskRecord, model: Model) -> None:
         """Store what will stand in for the task's model, unless the model stands on the input itself."""
-        if model.encoder.name != "raw":
-            made = StandIn.of(self._bench.task, self._task, self._bench.held_out, model, self._rng)
-            spec, tensors = made.stored()
-            self._t.add_bank(spec, tensors, encoder=None, task=record.index)
+        if model.encoder.name == "raw":
+            return
+        held, ledger = self._bench.held_out, self._bench.ledger
+        with ledger.counting("consolidate"):
+            made = StandIn.of(self._bench.task, self._task, held, model)
+        with ledger.counting("consolidate"):
+            made = made.scaled(self._task, len(held or ()), model, self._rng, ledger.left)
+        spec, tensors = made.stored()
+        self._t.add_bank(spec, tensors, encoder=None, task=record.index)
 
     def leave_out(self, record: TaskRecord, outcome: Outcome, beside: Sequence[str]) -> None:
         """Leave out encoders of this task that gain too little, first those that do not answer."""
@@ -96,9 +102,9 @@ class Room:
         encoder, best = "", own.own or 0.0
         source = outcome.option.source
         if source is not None and self._store.has_encoder(source) and source != record.encoder:
-            on_source, accuracy = self._closed_form(self._library.encoder(source))
-            if accuracy > best:
-                head, encoder, best = on_source, source, accuracy
+            found = self._closed_form(self._library.encoder(source))
+            if found is not None and found[1] > best:
+                head, encoder, best = found[0], source, found[1]
         if own.accuracy - best < GAIN:
             self._answer(record, encoder or self._raw(), head)
             self._leave("left out", str(record.encoder), (record.index,), own.accuracy - best, encoder or None)
@@ -111,8 +117,14 @@ class Room:
             return
         parent, weights = whole_weights(self._store, entry.parent), self._store.weights(entry.id)
         samples = self._bench.held_out or self._task.support
+        left, price = self._bench.ledger.left, truncation_flops(weights)
+        _, each = counted(lambda: outputs_of(self._model(entry, weights, head), samples.x[:1]))
+        if price + 2 * len(samples) * each > left:
+            return
         whole = score(outputs_of(self._model(entry, weights, head), samples.x), samples.y, self._task.kind)
-        for rank in RANKS:
+        for tried, rank in enumerate(RANKS, start=1):
+            if tried * (price + len(samples) * each) + len(samples) * each > left:
+                return
             delta = truncated(weights, parent, rank)
             if 2 * sum(t.nbytes for t in delta.values()) > entry.bytes:
                 return
@@ -144,9 +156,11 @@ class Room:
                 for entry in reversed(holding.encoders):
                     self._leave("evicted", entry.id, (), 0.0)
 
-    def merge(self, spent: float) -> None:
+    def merge(self) -> None:
         """Merge the two encoders that are most alike, if no task loses more than the margin."""
-        share = self._settings.consolidate_share * self._bench.ledger.limit - spent
+        ledger = self._bench.ledger
+        share = self._settings.consolidate_share * ledger.limit - ledger.flops.get("consolidate", 0.0)
+        share = min(share, ledger.left)
         able = [h for h in self._holdings() if self._can_merge(h)]
         able = [h for h in able if h.encoders[0].spec == able[0].encoders[0].spec][:PAIRED]
         if len(able) < 2 or share <= 0:
@@ -209,9 +223,18 @@ class Room:
         )
 
     @torch.no_grad()
-    def _closed_form(self, encoder: Encoder) -> tuple[Head, float]:
-        """Fit a head on an encoder's features; with its held-out accuracy when it has not seen the held-out samples."""
+    def _closed_form(self, encoder: Encoder) -> tuple[Head, float] | None:
+        """Fit a head on an encoder's features; with its held-out accuracy when it has not seen the held-out samples.
+
+        None where the task's budget does not pay for it.
+        """
         task, held_out = self._bench.task, self._bench.held_out
+        _, once = counted(lambda: features_of(encoder, self._task.support.x[:1]))
+        price = Price(once, encoder.feature_size, task.outputs)
+        samples = [len(task.support)] if held_out is not None else []
+        cost = sum(map(price.of, [*samples, len(self._task.support)])) + len(held_out or ()) * once
+        if cost > self._bench.ledger.left:
+            return None
         accuracy = -1.0
         if held_out is not None:
             head, _ = fitted(features_of(encoder, task.support.x), task)
@@ -225,7 +248,8 @@ class Room:
         alone = len(holding.encoders) == 1 and first.delta == "whole" and bool(known)
         trained = bool(registry.load("encoder", first.spec["name"]).trainable)
         classes = all(record.kind == "classification" for record in holding.tasks)
-        return alone and trained and classes and all(each is not None for each in known)
+        drawn = all(each is not None and each.spec["stand_in"]["scale"] is not None for each in known)
+        return alone and trained and classes and drawn
 
     def _member(self, record: TaskRecord) -> Member:
         return Member(

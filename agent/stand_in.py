@@ -6,6 +6,7 @@ inputs can be drawn that tell how much other weights would get wrong. A mean of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -15,11 +16,12 @@ from torch import Tensor
 
 from ..streams.task import Samples, Task
 from .arm import outputs_of, score
+from .budget import counted
 from .closed_form import class_means, one_hot, ridge, temperature
 from .entries import Json
 from .model import LinearHead, Model
 
-# Multiples of the spread that are tried, the widest first, and samples of every class that are drawn for each.
+# Multiples of the spread, the widest first, and samples of every class that are drawn for each that is tried.
 SCALES, DRAWN = (8.0, 5.6, 4.0, 2.8, 2.0, 1.4, 1.0, 0.7, 0.5), 32
 _HALF = 6e4  # beyond it half precision ends
 
@@ -35,7 +37,7 @@ class StandIn:
         bias: Of the head, shape `(outputs,)`.
         temperature: Of the head, shape `()`.
         scale: Multiple of the spread with which the task's model is right about inputs that are drawn as often as it
-            was about held-out samples.
+            was about held-out samples; 1 where it is not asked, None where there were no FLOPs left to find it.
         accuracy: Of the task's model (regression: R²) on held-out samples; None where there were none.
         own: Of the head on the same samples, or left out one by one where there were none; None where that cannot be.
     """
@@ -45,7 +47,7 @@ class StandIn:
     weight: Tensor
     bias: Tensor
     temperature: Tensor
-    scale: float = 1.0
+    scale: float | None = 1.0
     accuracy: float | None = None
     own: float | None = None
 
@@ -56,15 +58,14 @@ class StandIn:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, seen: Task, whole: Task, held_out: Samples | None, model: Model, rng: torch.Generator) -> StandIn:
-        """Make what stands in for a model.
+    def of(cls, seen: Task, whole: Task, held_out: Samples | None, model: Model) -> StandIn:
+        """Make what stands in for a model; `scaled` says how wide its inputs are to be drawn.
 
         Args:
             seen: The task as strategies see it, without the held-out samples.
             whole: The same with those that belong to the support set.
             held_out: Samples that the model was not trained on; None where there are none.
             model: What answers for the task.
-            rng: Draws inputs.
         """
         accuracy = own = None
         if held_out is not None:
@@ -80,7 +81,7 @@ class StandIn:
         means = class_means(x, y, classes)[0]
         freedom = max(1, len(x) - classes)
         spread = ((x - means[y]).square().sum(dim=0) / freedom).sqrt()
-        made = cls(
+        return cls(
             _half(means),
             _half(spread),
             _half(head.weight),
@@ -90,14 +91,34 @@ class StandIn:
             accuracy,
             own if held_out is not None else left_out,
         )
-        if whole.kind != "classification" or accuracy is None or held_out is None:
-            return made
-        most = 1 - 0.5 / len(held_out)  # none wrong among n is no proof that none ever is
-        for scale in SCALES:
-            made = replace(made, scale=scale)
-            if made.right(model, whole.input_shape, rng) >= min(accuracy, most):
-                break
-        return made
+
+    def scaled(self, task: Task, held_out: int, model: Model, rng: torch.Generator, flops: float) -> StandIn:
+        """Find the widest spread with which a model is right about inputs drawn as often as it was held out.
+
+        The wider inputs are drawn, the more of them are taken for another class: the widest is found by halving.
+
+        Args:
+            task: The task.
+            held_out: Samples that its accuracy is from.
+            model: What answers for it.
+            rng: Draws inputs.
+            flops: What it may cost; where it costs more, the spread stays unknown.
+        """
+        if task.kind != "classification" or self.accuracy is None:
+            return self
+        x = torch.zeros(1, *task.input_shape, device=model.head.temperature.device)
+        _, each = counted(lambda: outputs_of(model, x))
+        if math.ceil(math.log2(len(SCALES))) * DRAWN * len(self.means) * each > flops:
+            return replace(self, scale=None)
+        wanted = min(self.accuracy, 1 - 0.5 / held_out)  # none wrong among n is no proof that none ever is
+        first, last = 0, len(SCALES) - 1
+        while first < last:
+            middle = (first + last) // 2
+            if replace(self, scale=SCALES[middle]).right(model, task.input_shape, rng) >= wanted:
+                last = middle
+            else:
+                first = middle + 1
+        return replace(self, scale=SCALES[first])
 
     def draw(self, shape: tuple[int, ...], per_class: int, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw inputs as the task's may have been.
@@ -109,7 +130,12 @@ class StandIn:
 
         Returns:
             Inputs, shape `(C · per_class, *shape)`, and their labels.
+
+        Raises:
+            ValueError: If nobody knows how wide they lie.
         """
+        if self.scale is None:
+            raise ValueError("there were no FLOPs left to find how wide the inputs of this task lie")
         y = torch.arange(len(self.means)).repeat_interleave(per_class)
         noise = torch.randn(len(y), self.means.shape[1], generator=rng)
         x = self.means.float()[y] + self.scale * self.spread.float() * noise

@@ -40,6 +40,8 @@ CLASSIFIERS: dict[str, Callable[[Moments], tuple[Tensor, Tensor]]] = {
     "LDA": lda,
     "ridge": ridge_from,
 }
+# Data, and features that the borders are measured on: kind and, about, number.
+BORDERS = (("digits", "random", 512), ("digits", "patches", 1024), ("fashion-mnist", "patches", 1152))
 SMALL = {"train_per_class": 200, "test_per_class": 100}
 ANGLES = (0, 60, 120, 180, 240, 300)
 # Data, layout and further fields of the stream, and what the anchor's features are.
@@ -55,13 +57,15 @@ STREAMS: dict[str, tuple[str, dict[str, Any], str]] = {
 SELECTORS = ("probe", "fixed:scratch")
 
 
-def borders(data: SourceData, features: int, per_class: int, seed: int) -> list[float]:
-    """Accuracy of each classifier on patch features of so many samples per class."""
+def borders(data: SourceData, kind: str, features: int, per_class: int, seed: int) -> list[float]:
+    """Accuracy of each classifier on an anchor's features, patches or random, of so many samples per class."""
     spec = stream_spec(layout="split", setting="class-incremental", classes_per_task=10, test_per_class=200)
     stream = Stream(spec, seed, data)
     task, test = stream.task(0), stream.test(0)
     keep = torch.cat([torch.nonzero(task.support.y == c).flatten()[:per_class] for c in range(10)])
-    encoder = build_encoder("patches", stream.input_shape, patch_settings(stream.input_shape, features), seed).eval()
+    shape = stream.input_shape
+    settings = patch_settings(shape, features) if kind == "patches" else {"features": features}
+    encoder = build_encoder(kind, shape, settings, seed).eval()
     moments = Moments.of(encoder(task.support.x[keep]), task.support.y[keep], 10)
     asked, y = encoder(test.x).double(), torch.searchsorted(torch.tensor(task.classes), test.y)
     found = []
@@ -113,7 +117,7 @@ def tables(cells: dict[str, list[float]]) -> list[str]:
         found = [value for key, value in cells.items() if key.startswith(prefix)]
         return [statistics.fmean(column) for column in zip(*found, strict=True)]
 
-    lines = ["| data | samples per class | " + " | ".join(CLASSIFIERS) + " |", "| --- " * 5 + "|"]
+    lines = ["| data, features | samples per class | " + " | ".join(CLASSIFIERS) + " |", "| --- " * 5 + "|"]
     for key in dict.fromkeys(key.rpartition("/")[0] for key in cells if key.startswith("borders/")):
         _, name, n = key.split("/")
         lines.append(f"| {name} | {n} | " + " | ".join(f"{value:.3f}" for value in means(key + "/")) + " |")
@@ -153,9 +157,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.cells.parent.mkdir(parents=True, exist_ok=True)
     data = {name: load(name, options.data) for name in ("digits", "fashion-mnist")}
     work: dict[str, Callable[[int], list[float]]] = {}
-    for name, features in (("digits", 1024), ("fashion-mnist", 1152)):
+    for name, kind, features in BORDERS:
         for n in PER_CLASS:
-            work[f"borders/{name}/{n}"] = lambda seed, d=data[name], f=features, n=n: borders(d, f, n, seed)
+            given = (data[name], kind, features, n)
+            work[f"borders/{name}, {features:,} {kind}/{n}"] = lambda seed, given=given: borders(*given, seed)
     for name, (source, fields, anchor) in STREAMS.items():
         for selector in SELECTORS:
             work[f"gate/{name}/{selector}"] = lambda seed, a=(data[source], fields, anchor, selector): gate(*a, seed)

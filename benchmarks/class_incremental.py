@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ from evermap.agent.selector import make_selector
 from evermap.agent.store import KnowledgeStore
 from evermap.agent.strategy import make_strategies
 from evermap.errors import DataMissing
+from evermap.scenarios.baselines import Baseline, Materials
+from evermap.scenarios.baselines_methods import build
 from evermap.scenarios.measures import Measures
 from evermap.scenarios.run import lifelong
 from evermap.streams.source import SourceData, make_source
@@ -58,6 +60,7 @@ class Setup:
         features: Patch features of evermap's anchor, about; of texts, n-grams' hashes, which are what the anchor keeps.
         slda: Patch features of `StreamingLDA`, about: it updates their covariance sample by sample; 0 leaves it out.
         epochs: Passes over a step's samples that Avalanche's trained strategies make.
+        rehearsals: Passes of `GDumb` over the samples that it keeps, which are all that it is trained on.
         batch: Samples of a gradient step.
         classes: Classes of a step, and of all steps together.
         anchor: What evermap's statistics are kept of.
@@ -66,15 +69,16 @@ class Setup:
     features: int
     slda: int
     epochs: int
+    rehearsals: int
     batch: int
     classes: tuple[int, int] = (2, 10)
     anchor: str = "patches"
 
 
 SETUPS = {
-    "digits": Setup(1024, 1024, 20, 32),
-    "fashion-mnist": Setup(2304, 576, 2, 64),
-    "clinc150": Setup(2560, 0, 5, 32, (10, 150), "raw"),
+    "digits": Setup(1024, 1024, 20, 20, 32),
+    "fashion-mnist": Setup(2304, 1152, 2, 2, 64),
+    "clinc150": Setup(2560, 0, 5, 5, 32, (10, 150), "raw"),
 }
 
 
@@ -167,7 +171,7 @@ def avalanche(data: SourceData, setup: Setup, seed: int, make: Callable[..., Any
     common: dict[str, Any] = {
         "criterion": nn.CrossEntropyLoss(),
         "train_mb_size": setup.batch,
-        "train_epochs": setup.epochs,
+        "train_epochs": setup.rehearsals if make is GDumb else setup.epochs,
         "eval_mb_size": 1024,
         "evaluator": EvaluationPlugin(loggers=[BaseLogger()]),  # one that writes nothing
         **more,
@@ -175,7 +179,9 @@ def avalanche(data: SourceData, setup: Setup, seed: int, make: Callable[..., Any
     if make is StreamingLDA:
         encoder = build_encoder("patches", stream.input_shape, patch_settings(stream.input_shape, setup.slda), seed)
         sizes = {"input_size": encoder.feature_size, "num_classes": stream.n_classes}
-        strategy = make(**{**common, "train_epochs": 1}, slda_model=encoder, **sizes)
+        # A step as one batch: it fits sample by sample all the same, and inverts its covariance once per batch.
+        once = {"train_epochs": 1, "train_mb_size": max(map(len, train))}
+        strategy = make(**{**common, **once}, slda_model=encoder, **sizes)
     else:
         model = Mlp(stream.input_shape, stream.n_classes, seed)
         strategy = make(model=model, optimizer=torch.optim.Adam(model.parameters(), 1e-3), **common)
@@ -196,20 +202,58 @@ def avalanche(data: SourceData, setup: Setup, seed: int, make: Callable[..., Any
     return right / total, float(more.get("mem_size", 0) * tests[0].x[0].numel() * 4)
 
 
+def icarl(data: SourceData, setup: Setup, seed: int, memory: int) -> tuple[float, float]:
+    """Let Avalanche's `ICaRL` go through the same steps, as `avalanche:ICaRL` runs in evermap, without a budget.
+
+    Args:
+        data: What to learn.
+        setup: Sizes.
+        seed: Decides everything that is drawn.
+        memory: Samples that it keeps.
+
+    Returns:
+        Accuracy over all test samples after the last step, and bytes of the samples that it keeps.
+    """
+    stream = stream_of(data, seed, setup.classes[0])
+    encoder = Mlp(stream.input_shape, stream.n_classes, seed).encoder
+    common = {"lr": 1e-3, "optimiser": "adam", "batch_size": setup.batch, "epochs": setup.epochs, "shuffle": True}
+    materials = Materials(encoder, stream.input_shape, stream.n_classes, label=False, device="cpu", settings=common)
+    own = {"memory_size": memory, **common}
+    made = Baseline(lambda m: build("ICaRL", own, m), materials, name="avalanche:ICaRL", seed=seed)
+    for task in stream:
+        made.learn(task, float("inf"))
+    right, total = 0, 0
+    for each in (stream.test(c) for c in range(len(stream.concepts))):
+        for part in range(0, len(each.y), 1024):
+            said, y = made.answer(each.x[part : part + 1024], None), each.y[part : part + 1024]
+            chosen = torch.tensor(said.classes)[said.log_probs.argmax(dim=1)]
+            right, total = right + int((chosen == y).sum()), total + len(y)
+    return right / total, float(memory * stream.test(0).x[0].numel() * 4)
+
+
 Method = Callable[[SourceData, Setup, int], tuple[float, float]]
 METHODS: dict[str, Method] = {
     "evermap": evermap,
     "evermap, joint": partial(evermap, joint=True),
     "evermap, random features": partial(evermap, anchor="random"),
+    "evermap, fewer features": lambda data, setup, seed: evermap(data, replace(setup, features=setup.slda), seed),
     "StreamingLDA": partial(avalanche, make=StreamingLDA),
     "joint network": partial(avalanche, make=JointTraining),
     "GDumb 500": partial(avalanche, make=GDumb, mem_size=500),
     "Replay 500": partial(avalanche, make=Replay, mem_size=500),
     "Replay 200": partial(avalanche, make=Replay, mem_size=200),
+    "ICaRL 500": partial(icarl, memory=500),
     "ER-ACE 500": partial(avalanche, make=ER_ACE, mem_size=500),
     "EWC": partial(avalanche, make=EWC, ewc_lambda=100.0),
     "fine-tuning": partial(avalanche, make=Naive),
 }
+
+
+def applies(method: str, setup: Setup) -> bool:
+    """Whether a method makes sense on a data set: `StreamingLDA` where it has features, ours with as many as it has."""
+    if method == "evermap, fewer features":
+        return 0 < setup.slda < setup.features
+    return method != "StreamingLDA" or setup.slda > 0
 
 
 def table(cells: dict[str, list[float]], name: str) -> list[str]:
@@ -239,7 +283,9 @@ def parser() -> argparse.ArgumentParser:
                       "shared/data beside the checkout")  # fmt: skip
     made.add_argument("--sets", nargs="+", choices=list(SETUPS), default=list(SETUPS), help="data sets (all)")
     made.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), help="methods (all)")
-    made.add_argument("--seeds", type=int, default=5, help="seeds, from 0 on (5)")
+    made.add_argument("--seeds", type=int, default=5, help="seeds, from --first on (5)")
+    made.add_argument("--first", type=int, default=0, help="first seed (0; passes were chosen on 100)")
+    made.add_argument("--passes", type=int, help="passes of what is trained (those of the data set)")
     made.add_argument("--cells", type=Path, default=Path("runs/class_incremental.json"),
                       help="file of finished cells (runs/class_incremental.json)")  # fmt: skip
     return made
@@ -256,13 +302,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if data is None:
             print(f"{name}: its files are not in {options.data}; left out")
             continue
-        for seed in range(options.seeds):
+        setup = SETUPS[name]
+        if options.passes:
+            setup = replace(setup, epochs=options.passes, rehearsals=options.passes)
+        for seed in range(options.first, options.first + options.seeds):
             for method in options.methods:
                 key = f"{name}/{method}/{seed}"
-                if key in cells or (method == "StreamingLDA" and not SETUPS[name].slda):
+                if key in cells or not applies(method, setup):
                     continue
                 began = time.process_time()
-                accuracy, kept = METHODS[method](data, SETUPS[name], seed)
+                accuracy, kept = METHODS[method](data, setup, seed)
                 cells[key] = [accuracy, kept, time.process_time() - began]
                 new = options.cells.with_suffix(".new")
                 new.write_text(json.dumps(cells, indent=0))

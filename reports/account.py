@@ -78,7 +78,7 @@ def account(story: Story, task: TaskStory, concepts: Sequence[Mapping[str, Any]]
         "kept": list(kept.get("kept") or ()),
         "new_bytes": kept.get("new_bytes"),
         "store_bytes": kept.get("store_bytes"),
-        "warnings": list(learned.get("warnings") or ()),
+        "warnings": task.warnings,
         "curves": curves(task.progress),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from .story import Story
@@ -21,7 +21,8 @@ def told(story: Story, event: Mapping[str, Any]) -> str | None:
     Returns:
         One line, or None where the event is not worth one. evermap's own words are ASCII; names stay as they are.
     """
-    said = _SAYINGS.get(str(event.get("event")), lambda story, event: None)(story, event)
+    saying = _SAYINGS.get(str(event.get("event")))
+    said = saying(story, event) if saying is not None else None
     if said is None:
         return None
     task = event.get("task")
@@ -126,6 +127,11 @@ def _remembered(story: Story, event: Mapping[str, Any]) -> str:
     )
 
 
+def _bounded(story: Story, event: Mapping[str, Any]) -> str | None:
+    warnings = event.get("warnings") or ()
+    return f"warning: {'; '.join(warnings)}" if warnings else None
+
+
 def _evaluated(story: Story, event: Mapping[str, Any]) -> str:
     if story.regression:
         return "R²: " + " ".join(score(value, True) for value in event["values"])
@@ -137,11 +143,12 @@ def _regression(story: Story, event: Mapping[str, Any]) -> bool:
     return task is not None and task.regression
 
 
-_SAYINGS = {
+_SAYINGS: dict[str, Callable[[Story, Mapping[str, Any]], str | None]] = {
     "LearnedTogether": _together,
     "TaskStarted": _started,
     "Chosen": _chosen,
     "Learned": _learned,
     "Remembered": _remembered,
+    "Bounded": _bounded,
     "Evaluated": _evaluated,
 }

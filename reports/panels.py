@@ -75,7 +75,7 @@ def account(task: TaskStory) -> Text:
         line.append(f"{plain(task.chosen['strategy'])} → ", style="dim")
     line.append(plain(way(learned["strategy"], learned["source"])), style="cyan")
     line.append(f"  {flops(task.spent)}, {seconds(task.seconds)}", style="dim")
-    for warning in learned.get("warnings") or ():
+    for warning in task.warnings:
         line.append(f"  {plain(warning)}", style="yellow")
     return line
 
@@ -231,7 +231,7 @@ def _work(story: Story, task: TaskStory | None, width: int, height: int) -> list
     reason = _wrapped("Why: " + sentence(task.chosen["reason"]), width, 2)
     if task.learned and task.learned.get("verdict"):
         after += _wrapped(sentence(f"Guard: {task.learned['verdict']}"), width, 3)
-    for warning in (task.learned or {}).get("warnings") or ():
+    for warning in task.warnings:
         after += [Text(plain(f"Warning: {warning}"), style="yellow")]
     if task.remembered and task.remembered.get("kept"):
         after += [Text(f"Kept for later tasks: {', '.join(map(plain, task.remembered['kept']))}", style="dim")]

@@ -84,6 +84,11 @@ class TaskStory:
         return before + _at_work(self.progress)
 
     @property
+    def warnings(self) -> list[str]:
+        """What the user should know about learning it and about making room for it."""
+        return [str(each) for event in (self.learned, self.bounded) for each in (event or {}).get("warnings") or ()]
+
+    @property
     def seconds(self) -> float:
         """CPU seconds spent on it so far, as far as events say."""
         if self.learned:

@@ -1,5 +1,7 @@
 """A store that may hold so many bytes: what is done for it, in which order, and that every task still answers."""
 
+import json
+import re
 import sys
 from pathlib import Path
 
@@ -9,7 +11,8 @@ import torch
 from evermap.agent.agent import LifelongAgent
 from evermap.agent.agent_settings import AgentSettings
 from evermap.agent.bound import encoder_bytes
-from evermap.agent.delta import patched, truncated
+from evermap.agent.budget import counted
+from evermap.agent.delta import patched, truncated, truncation_flops
 from evermap.agent.encoder import build_encoder
 from evermap.agent.entries import BoundedRecord
 from evermap.agent.events import Bounded
@@ -84,7 +87,7 @@ def test_a_stand_in_tells_what_the_model_gains_and_draws_what_it_gets_right():
         head.weight.copy_(torch.tensor([[-2.0, 0, 0], [2.0, 0, 0]]))
         head.bias.copy_(torch.tensor([4.0, -4.0]))
     model = Model(build_encoder("raw", (3,), {}, 0), head)
-    made = StandIn.of(task, task, Samples(x[:20], y[:20]), model, rng)
+    made = StandIn.of(task, task, Samples(x[:20], y[:20]), model).scaled(task, 20, model, rng, 1e9)
     assert (made.accuracy, made.own, made.gain) == (1.0, 1.0, 0.0)
     assert torch.allclose(made.means.float(), torch.stack([x[y == 0].mean(0), x[y == 1].mean(0)]), atol=1e-2)
     by_hand = torch.cat([x[y == c] - x[y == c].mean(0) for c in (0, 1)]).square().sum(0).div(38).sqrt()
@@ -107,8 +110,9 @@ def test_a_stand_in_for_regression_has_no_classes():
     y = x @ torch.tensor([[1.0], [2.0]]) + 1
     task = type(task)(**{**vars(task), "support": Samples(x, y), "query": None, "classes": (), "kind": "regression"})
     model = Model(build_encoder("raw", (2,), {}, 0), LinearHead(2, 1))
-    made = StandIn.of(task, task, None, model, torch.Generator().manual_seed(0))
+    made = StandIn.of(task, task, None, model)
     assert made.accuracy is None
+    assert made.scaled(task, 0, model, torch.Generator(), 1e9) is made
     assert made.own == pytest.approx(1.0, abs=1e-2)
     assert made.means.shape == (1, 2)
     assert torch.allclose(made.head()(x), y, atol=0.05)
@@ -129,6 +133,14 @@ def test_a_difference_of_low_rank_is_kept_exactly_and_others_by_their_leading_pa
     assert float(rest.norm()) == pytest.approx(float(torch.linalg.svdvals(change)[1]), rel=1e-4)  # Eckart & Young
 
 
+def test_what_truncating_takes_is_known_beforehand():
+    rng = torch.Generator().manual_seed(0)
+    old = {"w": torch.zeros(6, 5), "kernel": torch.zeros(8, 3, 2, 2), "b": torch.zeros(6)}
+    new = {name: torch.randn(each.shape, generator=rng) for name, each in old.items()}
+    _, flops = counted(lambda: truncated(new, old, 2))
+    assert truncation_flops(new) == flops == 6 * 6 * 5**2 + 20 * 5**3 + 6 * 12 * 8**2 + 20 * 8**3
+
+
 # Merging
 
 
@@ -146,7 +158,8 @@ def members(seeds, tasks):
             loss.backward()
             optimiser.step()
         model.eval().requires_grad_(False)
-        stand_in = StandIn.of(task, task, task.support, model, torch.Generator().manual_seed(seed))
+        rng = torch.Generator().manual_seed(seed)
+        stand_in = StandIn.of(task, task, task.support, model).scaled(task, len(task.support), model, rng, 1e12)
         found.append(Member(i, model, stand_in))
     return found
 
@@ -223,6 +236,50 @@ def test_the_store_stays_within_its_bytes_and_every_task_answers(selector):
             assert store.bounded(), "three encoders and what hangs on them do not fit"
         again = agent(store, selector)
         assert [right(again, STREAM, j) for j in range(5)] == [right(who, STREAM, j) for j in range(5)]
+
+
+def test_making_room_is_held_to_the_budget_of_the_task(monkeypatch):
+    """Learning takes nearly all of it: what can be left undone is, and what cannot is paid and said."""
+    monkeypatch.setattr("evermap.agent.room.GAIN", -1.0)
+    with KnowledgeStore.in_memory() as store:
+        who = agent(store, "fixed:scratch", flops=None, scratch=1.0, consolidate_share=0.0)
+        told = []
+        for i in range(4):
+            task = STREAM.task(i)
+            choice = drain(who.select(task, who.profile(task)))
+            outcome = drain(who.learn(task, choice))
+            ledger = who.workbench(task).ledger
+            spent = ledger.spent
+            who.remember(task, outcome)
+            room = who.made_room[0]
+            assert 0 < room.flops == pytest.approx(ledger.spent - spent)
+            assert bool(room.warnings) == (spent <= ledger.limit < ledger.spent)
+            made = restored(store, stand_ins(store)[i]) if i in stand_ins(store) else None
+            if (
+                made is not None and ledger.limit - spent < 4 * 64 * 2 * 64 * 32
+            ):  # four tries of 32 draws of two classes
+                assert made.scale is None, "how wide inputs lie is not looked for without FLOPs"
+            told += room.warnings
+            assert all(step.how not in ("merged", "kept apart") for step in room.steps)
+        for warning in told:
+            assert re.fullmatch(r"making room in the store passed the budget: .* FLOP were spent of .*", warning)
+        rich = agent(store, "fixed:scratch", flops=1e10)
+        learn(rich, STREAM.task(4))
+        assert rich.made_room[0].warnings == ()
+
+
+def test_a_task_whose_spread_nobody_knows_is_not_merged():
+    task, rng = STREAM.task(0), torch.Generator()
+    model = Model(build_encoder("mlp", task.input_shape, {"hidden": (32,)}, 0), LinearHead(32, task.outputs))
+    made = StandIn.of(task, task, task.support, model)
+    price = 4 * 32 * 2 * (2 * 64 * 32 + 2 * 32 * 2)  # four tries of 32 draws of two classes
+    assert made.scaled(task, 20, model, rng, price).scale is not None
+    unknown = made.scaled(task, 20, model, rng, price - 1)
+    assert unknown.scale is None
+    with pytest.raises(ValueError, match="no FLOPs left"):
+        unknown.draw(task.input_shape, 2, rng)
+    spec, tensors = unknown.stored()
+    assert StandIn.restored(json.loads(json.dumps(spec)), tensors).scale is None
 
 
 def test_what_gains_too_little_is_left_out_and_what_gains_stays():

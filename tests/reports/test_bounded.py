@@ -2,6 +2,7 @@
 
 import pytest
 
+from evermap.reports import lines
 from evermap.reports.bounded import bounded
 from evermap.reports.story import Story
 
@@ -45,3 +46,14 @@ def test_its_flops_are_part_of_the_work_for_later_tasks():
     assert task.spent == 120.0
     assert story.parts(task) == {"profile": 0.0, "choice": 0.0, "together": 0.0, "learning": 95.0, "later": 25.0}
     assert story.seconds == 1.5
+
+
+def test_what_passed_the_budget_is_said_with_the_task():
+    story = told([], warnings=["making room in the store passed the budget: 2 FLOP were spent of 1"])
+    (task,) = story.tasks.values()
+    assert task.warnings == ["making room in the store passed the budget: 2 FLOP were spent of 1"]
+    event = {"event": "Bounded", "task": 0, "warnings": task.warnings}
+    assert lines.told(story, event).endswith(
+        "warning: making room in the store passed the budget: 2 FLOP were spent of 1"
+    )
+    assert lines.told(story, {**event, "warnings": []}) is None, "room that was there is not worth a line"

@@ -37,8 +37,12 @@ PILOTS = {
     "class-incremental": ("digits-class",),
 }
 FIRST_SEED = 100
-RATES = (0.001, 0.003, 0.01)
-# Beside the learning rate: what decides most in each method; the others stay as their papers or Avalanche have them.
+# How the network is trained: Adam's moments carry over from task to task, which some methods bear badly.
+TRAINED: tuple[dict[str, Any], ...] = (
+    *({"optimiser": "adam", "lr": rate} for rate in (0.001, 0.003, 0.01)),
+    *({"optimiser": "sgd", "lr": rate} for rate in (0.03, 0.1)),
+)
+# Beside these: what decides most in each method; the others stay as their papers or Avalanche have them.
 GRID: dict[str, dict[str, tuple[Any, ...]]] = {
     "EWC": {"ewc_lambda": (1.0, 100.0, 10_000.0)},
     "SynapticIntelligence": {"si_lambda": (0.01, 1.0, 100.0)},
@@ -48,6 +52,7 @@ GRID: dict[str, dict[str, tuple[Any, ...]]] = {
     "LFL": {"lambda_e": (0.1, 1.0, 10.0)},
     "GEM": {"memory_strength": (0.0, 0.5)},
     "DER": {"alpha": (0.1, 0.5), "beta": (0.0, 0.5)},
+    "MIR": {"subsample": (50, 100), "batch_size_mem": (10, 32)},
     "LaMAML": {"alpha_init": (0.03, 0.1, 0.3)},
     "PackNet": {"prune_proportion": (0.5, 0.8)},
     "SCR": {"temperature": (0.07, 0.1, 0.3)},
@@ -55,7 +60,7 @@ GRID: dict[str, dict[str, tuple[Any, ...]]] = {
     "StreamingLDA": {"features": (0, 128, 256), "shrinkage_param": (0.0001, 0.01)},
 }
 # Their own step sizes, or no gradient steps at all, make the learning rate meaningless.
-WITHOUT_RATE = ("LaMAML", "StreamingLDA")
+UNTRAINED = ("LaMAML", "StreamingLDA")
 # Sample-by-sample steps: minutes per run.
 SLOW = ("MER",)
 
@@ -69,9 +74,10 @@ def points(method: str) -> Iterator[dict[str, Any]]:
     Yields:
         Arguments.
     """
-    axes = {**GRID.get(method, {}), **({} if method in WITHOUT_RATE else {"lr": RATES})}
+    axes = GRID.get(method, {})
     for values in itertools.product(*axes.values()):
-        yield dict(zip(axes, values, strict=True))
+        for trained in ({},) if method in UNTRAINED else TRAINED:
+            yield {**dict(zip(axes, values, strict=True)), **trained}
 
 
 def agent(method: str, arguments: dict[str, Any]) -> str:

@@ -14,13 +14,15 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from evermap.errors import UserError
-from evermap.reports.comparison_text import to_markdown
+from evermap.reports.comparison_cells import mean
+from evermap.reports.comparison_text import Table, markdown, tables
 from evermap.scenarios.cells import Grid, named
 from evermap.scenarios.compare import Sitting
 from evermap.scenarios.comparison import compare
@@ -66,6 +68,7 @@ COMPETITORS = (
     "ICaRL",
 )
 AGENTS = (*OURS, "independent", "joint", *(f"avalanche:{name}" for name in COMPETITORS))
+PUBLISHED = Path(__file__).with_name("published.toml")
 DATA = Path(os.environ["EVERMAP_DATA"]).absolute() if os.environ.get("EVERMAP_DATA") else None
 
 
@@ -119,10 +122,37 @@ def page(all_of: Sequence[Sitting], left_out: Sequence[str], agents: Sequence[st
         f"```console\n$ {command}\n```\n\n"
     )
     if there:
-        text += to_markdown(found)
+        first, *others = map(markdown, tables(found))
+        text += "\n".join(part for part in (first, published(found), *others) if part)
     if left_out:
         text += "\nLeft out:\n\n" + "".join(f"- {each}\n" for each in left_out)
     return text
+
+
+def published(found: Mapping[str, Any]) -> str:
+    """Set figures that others report beside those of the nearest scenarios that were run; nothing where none was."""
+    data = tomllib.loads(PUBLISHED.read_text("utf-8"))
+    ours = {(s["scenario"], a["agent"]): a["means"]["accuracy"] for s in found["scenarios"] for a in s["agents"]}
+    rows, differs = [], dict[str, str]()
+    for each in data["figures"]:
+        benchmark = data["benchmarks"][each["benchmark"]]
+        near = {
+            name: mean(value, "share")
+            for (name, agent), value in ours.items()
+            if agent == each["method"] and name.removesuffix("-short") in benchmark["nearest"]
+        }
+        if near:
+            differs[each["benchmark"]] = benchmark["differs"]
+            theirs = ["–" if each.get(who) is None else f"{100 * each[who]:.0f}" for who in ("published", "avalanche")]
+            said = "; ".join(f"{value} ({name})" for name, value in near.items())
+            what = "; ".join(filter(None, (each.get("setup"), f"as for {each['benchmark']}")))
+            rows.append([each["method"], each["benchmark"], *theirs, said, what, each["source"]])
+    if not rows:
+        return ""
+    head = ["agent", "published on", "published", "Avalanche’s baselines", "here (%)", "what differs", "source"]
+    remarks = [f"{name} differs from what was run here: {what}." for name, what in differs.items()]
+    remarks.append("Avalanche’s baselines: the table in the README of ContinualAI/continual-learning-baselines.")
+    return markdown(Table("Beside published figures: average accuracy at the end, in %", head, rows, remarks))
 
 
 def main() -> None:

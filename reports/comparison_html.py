@@ -11,6 +11,7 @@ from markupsafe import Markup
 from . import units
 from .comparison_cells import SHOWN, interval, kind_of, mean, notes, p_value
 from .comparison_figures import differences_figure, pareto_figure, ranks_figure
+from .comparison_glance import ABOUT, standings
 from .pages import environment
 from .plots import colour_of
 
@@ -36,6 +37,8 @@ def render_comparison(comparison: Json) -> str:
         shown=[(key, title, unit, kind_of(comparison, key)) for key, title, unit in SHOWN],
         parts=_parts(comparison, "f"),
         equal=None if not equal else {**equal, "parts": _parts(equal, "e")},
+        standings=standings(comparison) if len(comparison["scenarios"]) > 1 else [],
+        about_standings=ABOUT,
         ranked=Markup(ranks_figure(comparison["ranks"], "ranks")),
         title=_title([units.plain(scenario["scenario"]) for scenario in comparison["scenarios"]]),
         conventions=_conventions(comparison),

@@ -11,18 +11,20 @@ from typing import Any
 
 from . import units
 from .comparison_cells import SHOWN, interval, kind_of, mean, notes, p_value
+from .comparison_glance import ABOUT, standings
 
 Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text: its caption, its head, its rows, and what a reader must know about it."""
+    """A table of text: caption, head, rows, what a reader must know, and (row, column) of what stands out."""
 
     caption: str
     head: list[str]
     rows: list[list[str]]
     remarks: Sequence[str] = ()
+    strong: frozenset[tuple[int, int]] = frozenset()
 
 
 _LATEX = {
@@ -85,9 +87,9 @@ def to_latex(comparison: Json) -> str:
         A `table` per scenario and one of paired differences behind it.
     """
     parts = ["% \\usepackage{booktabs}"]
-    for table in _tables(comparison):
+    for table in tables(comparison):
         columns = "l" + "r" * (len(table.head) - 1)
-        body = [" & ".join(map(_latex, row)) + r" \\" for row in table.rows]
+        body = [" & ".join(row) + r" \\" for row in _cells(table, _latex, r"\textbf{{{}}}")]
         parts += [
             r"\begin{table}",
             r"\centering",
@@ -113,20 +115,43 @@ def to_markdown(comparison: Json) -> str:
     Returns:
         Text for GitHub and its like.
     """
-    parts: list[str] = []
-    for table in _tables(comparison):
-        parts += [f"**{_markdown(table.caption)}**", ""]
-        parts.append("| " + " | ".join(map(_markdown, table.head)) + " |")
-        parts.append("| --- |" + " ---: |" * (len(table.head) - 1))
-        parts += ["| " + " | ".join(map(_markdown, row)) + " |" for row in table.rows]
-        parts += ["", *(f"- {_markdown(remark)}" for remark in table.remarks)]
-        parts += [""] if table.remarks else []
-    return "\n".join(parts).rstrip("\n") + "\n"
+    return "\n".join(map(markdown, tables(comparison))) or "\n"
 
 
-def _tables(comparison: Json) -> list[Table]:
-    """Every table of a comparison."""
-    found: list[Table] = []
+def markdown(table: Table) -> str:
+    """Write one table as Markdown, with what a reader must know below it."""
+    parts = [f"**{_markdown(table.caption)}**", ""]
+    parts.append("| " + " | ".join(map(_markdown, table.head)) + " |")
+    parts.append("| --- |" + " ---: |" * (len(table.head) - 1))
+    parts += ["| " + " | ".join(row) + " |" for row in _cells(table, _markdown, "**{}**")]
+    parts += ["", *(f"- {_markdown(remark)}" for remark in table.remarks)] if table.remarks else []
+    return "\n".join(parts) + "\n"
+
+
+def _cells(table: Table, escaped: Callable[[str], str], strong: str) -> list[list[str]]:
+    """Write the rows of a table in a language."""
+    return [
+        [strong.format(escaped(cell)) if (i, j) in table.strong else escaped(cell) for j, cell in enumerate(row)]
+        for i, row in enumerate(table.rows)
+    ]
+
+
+def glance(comparison: Json) -> Table:
+    """Make the table that comes first where there are several scenarios: accuracy by agent and scenario, mean place."""
+    found = standings(comparison)
+    names = [units.plain(scenario["scenario"]) for scenario in comparison["scenarios"]]
+    return Table(
+        f"At a glance: accuracy (%; R² where values are asked for) on {units.count(len(names), 'scenario')}",
+        ["agent", *names, "mean place"],
+        [[each.agent, *each.accuracies, "–" if each.place is None else f"{each.place:.1f}"] for each in found],
+        [ABOUT],
+        frozenset((i, j + 1) for i, each in enumerate(found) for j, best in enumerate(each.best) if best),
+    )
+
+
+def tables(comparison: Json) -> list[Table]:
+    """Make every table of a comparison: where there are several scenarios, the one over all of them first."""
+    found = [glance(comparison)] if len(comparison["scenarios"]) > 1 else []
     for scenario in comparison["scenarios"]:
         regression = scenario["regression"]
         name, seeds = units.plain(scenario["scenario"]), units.ranges(scenario["seeds"]) or "none"
@@ -172,7 +197,7 @@ def _tables(comparison: Json) -> list[Table]:
         found.append(Table(caption, ["agent", "rank"], [[each["agent"], f"{each['rank']:.2f}"] for each in ranked]))
     equal = comparison.get("equal_bytes")
     if equal:
-        found += [replace(table, caption=f"At equal bytes. {table.caption}") for table in _tables(equal)]
+        found += [replace(table, caption=f"At equal bytes. {table.caption}") for table in tables(equal)]
     return found
 
 

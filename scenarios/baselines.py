@@ -169,7 +169,7 @@ class Baseline:
             with self._random.swapped_in(), _without_deprecations():
                 try:
                     if self._built.prepare is not None:
-                        self._built.prepare(samples, limit)
+                        self._built.prepare(experience, samples, limit)
                     steps = (1 - self._built.share) * limit
                     self.meter.watch(lambda: self._train(todo), steps, samples, batch)
                 except Exception as error:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader
 
 from ..agent.budget import counted
 from ..agent.encoder import build_encoder
 from ..streams.torchvision_guard import guard
-from .baselines_networks import Dreamer, OneHead, WithFeatures
+from .baselines_networks import Dreamer, OneHead, WithFeatures, dreaming_loss
 from .meter import Meter
 
 guard()  # before Avalanche, which imports torchvision
 import avalanche.training as every_strategy  # noqa: E402
+from avalanche.benchmarks.utils import concat_datasets  # noqa: E402
 from avalanche.models import PNN, SCRModel  # noqa: E402
-from avalanche.models.generator import VAE_loss  # noqa: E402
 from avalanche.models.packnet import PackNetModel, PackNetPlugin  # noqa: E402
-from avalanche.training.plugins import GenerativeReplayPlugin, RWalkPlugin  # noqa: E402
+from avalanche.training.plugins import GenerativeReplayPlugin, MIRPlugin, RWalkPlugin, SupervisedPlugin  # noqa: E402
+from avalanche.training.supervised.icarl import _ICaRLPlugin  # noqa: E402
 from avalanche.training.supervised.lamaml_v2 import LaMAML  # noqa: E402
 from avalanche.training.supervised.strategy_wrappers import VAETraining  # noqa: E402
 
@@ -38,12 +40,12 @@ class Built:
     Attributes:
         strategy: Avalanche's object.
         share: Share of a task's budget that it spends outside its own steps (on a generator).
-        prepare: Called before every task with its number of samples and its budget in FLOPs.
+        prepare: Called before every task with its experience, its number of samples and its budget in FLOPs.
     """
 
     strategy: Any
     share: float = 0.0
-    prepare: Callable[[int, float], None] | None = None
+    prepare: Callable[[Any, int, float], None] | None = None
 
 
 def build(name: str, arguments: Arguments, m: Materials) -> Built:
@@ -62,6 +64,7 @@ def build(name: str, arguments: Arguments, m: Materials) -> Built:
         "RWalk": _rwalk,
         "LFL": _lfl,
         "ER_AML": _er_aml,
+        "MIR": _mir,
         "LaMAML": _lamaml,
         "PNN": _pnn,
         "PackNet": _packnet,
@@ -96,6 +99,31 @@ def _er_aml(own: dict[str, Any], m: Materials) -> Any:
     return every_strategy.ER_AML(**m.common(m.network()), feature_extractor=m.encoder, **own)
 
 
+def _mir(own: dict[str, Any], m: Materials) -> Built:
+    """Replay of all kept classes but those of the task at hand, as the authors' code has it.
+
+    Avalanche's plug-in, made for streams of tiny experiences, leaves out the classes of the last batch instead: those
+    of the task just learned, which would be forgotten at once.
+    """
+    strategy = every_strategy.MIR(**m.common(m.network()), **own)
+    plugin = next(each for each in strategy.plugins if isinstance(each, MIRPlugin))
+
+    def prepare(experience: Any, samples: int, limit: float) -> None:
+        groups = plugin.storage_policy.buffer_groups.items()
+        kept = [group.buffer for k, group in groups if int(k) not in experience.classes_in_this_experience]
+        plugin.replay_loader = None
+        if sum(map(len, kept)) > plugin.batch_size_mem:
+            loader = DataLoader(concat_datasets(kept), batch_size=plugin.subsample, shuffle=True)
+            plugin.replay_loader = _endless(loader)
+
+    return Built(strategy, prepare=prepare)
+
+
+def _endless(loader: DataLoader[Any]) -> Iterator[Any]:
+    while True:
+        yield from loader
+
+
 def _lamaml(own: dict[str, Any], m: Materials) -> Any:
     """One inner update: with more, Avalanche cuts batches into parts that may be empty, and breaks."""
     return LaMAML(**m.common(m.network()), n_inner_updates=1, **own)
@@ -118,7 +146,7 @@ def _packnet(own: dict[str, Any], m: Materials) -> Built:
     strategy = every_strategy.Naive(**m.common(network), plugins=[plugin])
     batch = m.settings["batch_size"]
 
-    def prepare(samples: int, limit: float) -> None:
+    def prepare(experience: Any, samples: int, limit: float) -> None:
         size, steps = min(batch, samples), math.ceil(samples / batch)
         x = torch.zeros(size, *m.shape, device=m.device)
         task = torch.full((size,), int(network.wrappee[1].task_count), device=m.device)
@@ -161,27 +189,43 @@ def _slda(own: dict[str, Any], m: Materials) -> Built:
         **{**m.quiet(), "train_epochs": 1},
     )
 
-    def prepare(samples: int, limit: float) -> None:
+    def prepare(experience: Any, samples: int, limit: float) -> None:
         strategy.train_mb_size = samples
         strategy.prev_num_updates = strategy.num_updates  # else it inverts before the batch too, for a loss to show
 
     return Built(strategy, prepare=prepare)
 
 
+class _StraightMeans(SupervisedPlugin):  # type: ignore[misc, type-arg, unused-ignore]
+    """Class means of iCaRL over the kept images alone: Avalanche adds their mirror images, which nothing trained on."""
+
+    def after_training_exp(self, strategy: Any, **kwargs: Any) -> None:
+        """Put means over kept samples in the place of those that ICaRL's plug-in has just made."""
+        icarl = next(each for each in strategy.plugins if isinstance(each, _ICaRLPlugin))
+        with torch.no_grad():
+            for x, y in zip(icarl.x_memory, icarl.y_memory, strict=True):
+                features = strategy.model.feature_extractor(x.to(strategy.device))
+                mean = nn.functional.normalize(features, dim=1).mean(dim=0)
+                icarl.class_means[y[0]] = nn.functional.normalize(mean, dim=0)
+        strategy.model.eval_classifier.replace_class_means_dict(icarl.class_means)
+
+
 def _icarl(own: dict[str, Any], m: Materials) -> Any:
     head = nn.Linear(m.encoder.feature_size, m.n_classes).to(m.device)
     optimiser = m.optimiser(nn.ModuleList([m.encoder, head]))
     parts = {"feature_extractor": m.encoder, "classifier": head, "optimizer": optimiser}
-    return every_strategy.ICaRL(**parts, buffer_transform=None, fixed_memory=True, **own, **m.quiet())
+    made = every_strategy.ICaRL(**parts, buffer_transform=None, fixed_memory=True, **own, **m.quiet())
+    made.plugins.append(_StraightMeans())
+    return made
 
 
 def _generative(own: dict[str, Any], m: Materials) -> Built:
-    """A generator of our own for inputs of any range: Avalanche's gives pixels, normalised as MNIST's are."""
+    """A generator and a loss of our own for inputs of any range: Avalanche's are made for MNIST's pixels."""
     dreamer, meter = Dreamer(m.shape, own["latent"]).to(m.device), Meter()
     generator = VAETraining(
         model=dreamer,
         optimizer=torch.optim.Adam(dreamer.parameters(), lr=own["generator_lr"]),
-        criterion=VAE_loss,
+        criterion=dreaming_loss,
         plugins=[meter.first, GenerativeReplayPlugin(), meter.last],
         **m.quiet(),
     )
@@ -194,7 +238,7 @@ def _generative(own: dict[str, Any], m: Materials) -> Built:
 
     generator.train = within
 
-    def prepare(samples: int, limit: float) -> None:
+    def prepare(experience: Any, samples: int, limit: float) -> None:
         budget.update(limit=share * limit, samples=samples)
 
     return Built(strategy, share=share, prepare=prepare)

@@ -80,3 +80,19 @@ class Dreamer(AvalancheGenerator, nn.Module):
         z = torch.randn(batch_size or 1, self.latent, device=next(self.parameters()).device)
         dreamt: Tensor = self.decoder(z).view(-1, *self.shape)
         return dreamt if batch_size else dreamt[0]
+
+
+def dreaming_loss(x: Tensor, forward_output: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Return the negative evidence bound of a batch, the noise of its pixels being what fits it best.
+
+    Squared errors alone, as Avalanche adds them up, suit images of one size and range: on small ones the divergence
+    outweighs them, and every dream is the mean image (Rybkin, Daniilidis & Levine 2021, arXiv 2006.13202).
+
+    Args:
+        x: Inputs, shape `(n, *shape)`.
+        forward_output: Reconstructions, means and log-variances, as `Dreamer` gives them.
+    """
+    seen, mean, logvar = forward_output
+    noise = nn.functional.mse_loss(seen, x).clamp(min=1e-6)  # the variance under which the batch is likeliest
+    divergence = 0.5 * torch.sum(-1 - logvar + torch.exp(logvar) + mean**2)
+    return 0.5 * x.numel() * torch.log(noise) + divergence

@@ -2,6 +2,8 @@
 
 import importlib.util
 import sys
+import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -9,10 +11,11 @@ import pytest
 
 import evermap
 from evermap.scenarios.cells import Grid, cells_of
-from evermap.scenarios.scenario import library
+from evermap.scenarios.comparison import compare
+from evermap.scenarios.scenario import library, load_scenario
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "scenarios"))
-from told_runs import write_run  # beside the tests of what reads records
+from told_runs import told, write_run  # beside the tests of what reads records
 
 SCRIPT = Path(evermap.__file__).parent / "benchmarks" / "results.py"
 TINY = '[stream]\nlayout = "split"\nclasses_per_task = 5\ntrain_per_class = 12\ntest_per_class = 10\n'
@@ -54,6 +57,41 @@ def test_the_page_says_how_many_cells_are_there(script, tmp_path, monkeypatch):
     write_run(cells[3].folder, cells[3].agent, cells[3].seed, scenario="tiny")
     page = written(script, monkeypatch, "--seeds", "2")  # nothing is missing: no process is started
     assert "**4 of 4 cells** (scenario, agent, seed) are there: all of them" in page
+
+
+def test_published_figures_stand_beside_the_nearest_scenario(script):
+    runs = [
+        told(agent, seed, accuracy, scenario=scenario)
+        for scenario, agent, accuracy in (
+            ("digits-class-short", "avalanche:GDumb", 0.9),
+            ("class-incremental-fashion", "avalanche:GDumb", 0.8),
+            ("digits-split", "avalanche:GDumb", 0.7),  # task-incremental: no figure is about that
+            ("digits-class-short", "avalanche:MAS", 0.2),  # nobody's figure is known
+        )
+        for seed in (0, 1)
+    ]
+    page = script.published(compare(runs))
+    lines = [line for line in page.splitlines() if line.startswith("| avalanche")]
+    assert lines == [
+        "| avalanche:GDumb | Split MNIST, class-incremental | 97 | 97 | 90.0 ± 0.0 (digits-class-short); "
+        "80.0 ± 0.0 (class-incremental-fashion) | as for Split MNIST, class-incremental | Prabhu 2020, ECCV |"
+    ]
+    assert page.count("\n- ") == 2
+    assert script.published(compare(runs[-2:])) == ""
+
+
+def test_every_published_figure_is_of_something_that_runs_here_and_has_a_source(script):
+    data = tomllib.loads(script.PUBLISHED.read_text())
+    assert {name for each in data["benchmarks"].values() for name in each["nearest"]} <= set(script.SCENARIOS)
+    for each in data["figures"]:
+        setting = each["benchmark"].rsplit(", ")[-1]
+        if each["method"] == "avalanche:GEM" and find_spec("quadprog") is None:
+            continue
+        (name, *_) = data["benchmarks"][each["benchmark"]]["nearest"]
+        assert load_scenario(name, [f"agent.selector={each['method']}"]).stream.setting.value == setting
+        assert {"published", "avalanche"} & each.keys()
+        assert all(0 < each[who] < 1 for who in ("published", "avalanche") if who in each)
+        assert each["source"]
 
 
 def test_what_the_page_is_about(script):

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 
 import pytest
 import torch
@@ -92,6 +93,52 @@ def test_penalties_and_former_networks_are_counted(tmp_path):
     for task in range(3):  # saved weights and importances of every task
         assert ewc[task]["statistics"] - naive[task]["statistics"] == 2 * (task + 1) * naive[0]["weights"]
     assert naive[-1]["samples"] == 0
+
+
+def test_mir_replays_every_kept_class_but_those_of_the_task_at_hand(tmp_path, monkeypatch):
+    from evermap.scenarios import baselines_methods
+
+    replayed, loader = [], baselines_methods.DataLoader
+
+    def watched(data, **how):
+        replayed.append(sorted(set(data.targets)))
+        return loader(data, **how)
+
+    monkeypatch.setattr(baselines_methods, "DataLoader", watched)
+    play("avalanche:MIR(batch_size_mem=4, subsample=8)", "class-incremental", tmp_path)
+    assert replayed == [[0, 1], [0, 1, 2, 3]]
+
+
+def test_icarls_class_means_are_of_the_kept_images_alone(tmp_path, monkeypatch):
+    from evermap.scenarios.baselines import Baseline
+
+    learned, learn = [], Baseline.learn
+
+    def kept(self, *task):
+        learn(self, *task)
+        learned.append(self.strategy)
+
+    monkeypatch.setattr(Baseline, "learn", kept)
+    play("avalanche:ICaRL(memory_size=12)", "class-incremental", tmp_path)
+    strategy = learned[-1]
+    icarl = next(each for each in strategy.plugins if hasattr(each, "x_memory"))
+    assert [len(x) for x in icarl.x_memory] == [2] * 6
+    for x, y in zip(icarl.x_memory, icarl.y_memory, strict=True):
+        with torch.no_grad():
+            features = strategy.model.feature_extractor(x)
+        mean = sum(each / each.norm() for each in features) / len(features)  # a plain loop
+        assert torch.allclose(strategy.model.eval_classifier.class_means[y[0]], mean / mean.norm(), atol=1e-6)
+
+
+def test_the_dreamers_loss_is_the_bound_at_the_noise_that_fits_best():
+    from evermap.scenarios.baselines_networks import dreaming_loss
+
+    x, seen = torch.zeros(2, 3), torch.tensor([[0.5, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    mean, logvar = torch.ones(2, 1), torch.zeros(2, 1)
+    noise = (0.25 + 1.0) / 6
+    expected = 6 / 2 * math.log(noise) + 2 * 0.5  # six pixels; each sample's divergence is 1/2
+    assert dreaming_loss(x, (seen, mean, logvar)).item() == pytest.approx(expected, rel=1e-6)
+    assert math.isfinite(dreaming_loss(x, (x, mean, logvar)).item()), "a perfect reconstruction has a noise, too"
 
 
 def test_the_same_run_gives_the_same_bytes(tmp_path):

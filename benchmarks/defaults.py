@@ -29,50 +29,59 @@ START, END = "<!-- made by benchmarks/defaults.py --write -->", "<!-- end -->"
 FIRST_SEED = 100
 
 Row = dict[str, Any]
-# Of every strategy the scenario, and for every setting the values beside its default.
-GRIDS: Mapping[str, tuple[str, Mapping[str, tuple[Any, ...]]]] = {
-    "scratch": ("demo", {"lr": (0.001, 0.01), "batch_size": (8, 128), "weight_decay": (0.0, 0.01)}),
+# A scenario, and for every setting the values beside its default.
+Grid = tuple[str, Mapping[str, tuple[Any, ...]]]
+JOINT: Mapping[str, tuple[Any, ...]] = {"weights": ("uncertainty", "dwa", "gradnorm"), "surgery": ("pcgrad",)}
+GRIDS: Mapping[str, tuple[Grid, ...]] = {
+    "scratch": (("demo", {"lr": (0.001, 0.01), "batch_size": (8, 128), "weight_decay": (0.0, 0.01)}),),
     "finetune": (
-        "demo",
-        {"head_first": (0.0, 0.5), "last_first": (0.2,), "lr": (0.001, 0.01), "trains": ("low-rank", "bias")},
+        (
+            "demo",
+            {"head_first": (0.0, 0.5), "last_first": (0.2,), "lr": (0.001, 0.01), "trains": ("low-rank", "bias")},
+        ),
     ),
     "distill": (
-        "demo",
-        {
-            "steps": (100, 300),
-            "taught": (0.5, 1.0),
-            "weight": (0.5, 1.0),
-            "feature_weight": (0.1, 0.7),
-            "temperature": (1.0, 10.0),
-            "agreement": (0.2, 0.8),
-            "teachers": (3,),
-        },
+        (
+            "demo",
+            {
+                "steps": (100, 300),
+                "taught": (0.5, 1.0),
+                "weight": (0.5, 1.0),
+                "feature_weight": (0.1, 0.7),
+                "temperature": (1.0, 10.0),
+                "agreement": (0.2, 0.8),
+                "teachers": (3,),
+            },
+        ),
     ),
     "prototype": (
-        "demo",
-        {
-            "distance": ("cosine", "diagonal", "low-rank"),
-            "prototypes": ("shrunk", "median", "edited"),
-            "head": ("nearest-mean", "ridge"),
-        },
+        (
+            "demo",
+            {
+                "distance": ("cosine", "diagonal", "low-rank"),
+                "prototypes": ("shrunk", "median", "edited"),
+                "head": ("nearest-mean", "ridge"),
+            },
+        ),
     ),
-    "multitask": (
-        "demo",
-        {"weights": ("uncertainty", "dwa", "gradnorm"), "surgery": ("pcgrad",), "later": ("frozen",)},
-    ),
+    "multitask": (("demo", {**JOINT, "later": ("frozen",)}), ("joint-digits", JOINT)),
     "maml": (
-        "few-shot-glyphs",
-        {
-            "inner_lr": (0.1, 1.0),
-            "inner_steps": (3,),
-            "adapt_steps": (5, 20),
-            "meta_lr": (0.003, 0.03),
-            "order": ("first",),
-            "anil": (True,),
-            "step_sizes": ("layer",),
-        },
+        (
+            "few-shot-glyphs",
+            {
+                "inner_lr": (0.1, 1.0),
+                "inner_steps": (3,),
+                "adapt_steps": (5, 20),
+                "meta_lr": (0.003, 0.03),
+                "order": ("first",),
+                "anil": (True,),
+                "step_sizes": ("layer",),
+            },
+        ),
     ),
-    "protonet": ("few-shot-glyphs", {"ways": (5, 20), "shots": (1,), "meta_lr": (0.001, 0.01), "meta_batch": (1, 16)}),
+    "protonet": (
+        ("few-shot-glyphs", {"ways": (5, 20), "shots": (1,), "meta_lr": (0.001, 0.01), "meta_batch": (1, 16)}),
+    ),
 }
 
 
@@ -80,19 +89,10 @@ def cells(strategies: list[str], seeds: int, size: str) -> list[Row]:
     """List the cells of some strategies: the default first, then every value, seed after seed."""
     rows = []
     for seed in range(FIRST_SEED, FIRST_SEED + seeds):
-        for name in strategies:
-            scenario, grid = GRIDS[name]
+        for name, (scenario, grid) in ((n, each) for n in strategies for each in GRIDS[n]):
             for setting, value in [("", None), *((s, v) for s, values in grid.items() for v in values)]:
-                rows.append(
-                    {
-                        "strategy": name,
-                        "scenario": scenario,
-                        "size": size,
-                        "setting": setting,
-                        "value": value,
-                        "seed": seed,
-                    }
-                )
+                told = {"strategy": name, "scenario": scenario, "size": size, "setting": setting, "value": value}
+                rows.append({**told, "seed": seed})
     return rows
 
 
@@ -141,35 +141,39 @@ def finished(path: Path) -> list[Row]:
 def table(rows: list[Row]) -> str:
     """Write what is finished as Markdown; settings that have no cell are "not run"."""
     lines = []
-    for name, (scenario, grid) in GRIDS.items():
-        mine = [row for row in rows if row["strategy"] == name]
-        base = {row["seed"]: row for row in mine if not row["setting"] and row["accuracy"] is not None}
+    for name, grids in GRIDS.items():
         lines += [f"### {name}", ""]
-        if not base:
-            lines += [f"Not run yet (`{scenario}`).", ""]
-            continue
-        values = [row["accuracy"] for row in base.values()]
-        sizes, tasks = sorted({row["size"] for row in base.values()}), max(row["tasks"] for row in base.values())
-        lines += [
-            f"`{scenario}` (size {', '.join(sizes)}), pilot seeds {', '.join(map(str, sorted(base)))}, {tasks} tasks a "
-            f"run; default: {statistics.fmean(values):.3f}{_error(values)}.",
-            "",
-            "| setting | default | beside it | difference to the default, in points |",
-            "| --- | --- | --- | ---: |",
-        ]
-        for setting, beside in grid.items():
-            for value in beside:
-                pairs = [
-                    100 * (row["accuracy"] - base[row["seed"]]["accuracy"])
-                    for row in mine
-                    if (row["setting"], row["value"]) == (setting, value)
-                    and row["seed"] in base
-                    and row["accuracy"] is not None
-                ]
-                told = f"{statistics.fmean(pairs):+.2f}{_error(pairs)}" if pairs else "not run"
-                lines.append(f"| `{setting}` | `{_default(name, setting)}` | `{value}` | {told} |")
-        lines.append("")
+        for scenario, grid in grids:
+            mine = [row for row in rows if (row["strategy"], row["scenario"]) == (name, scenario)]
+            lines += [*_table(name, scenario, grid, mine), ""]
     return "\n".join(lines).rstrip()
+
+
+def _table(name: str, scenario: str, grid: Mapping[str, tuple[Any, ...]], mine: list[Row]) -> list[str]:
+    base = {row["seed"]: row for row in mine if not row["setting"] and row["accuracy"] is not None}
+    if not base:
+        return [f"Not run yet (`{scenario}`)."]
+    values = [row["accuracy"] for row in base.values()]
+    sizes, tasks = sorted({row["size"] for row in base.values()}), max(row["tasks"] for row in base.values())
+    lines = [
+        f"`{scenario}` (size {', '.join(sizes)}), pilot seeds {', '.join(map(str, sorted(base)))}, {tasks} tasks a "
+        f"run; default: {statistics.fmean(values):.3f}{_error(values)}.",
+        "",
+        "| setting | default | beside it | difference to the default, in points |",
+        "| --- | --- | --- | ---: |",
+    ]
+    for setting, beside in grid.items():
+        for value in beside:
+            pairs = [
+                100 * (row["accuracy"] - base[row["seed"]]["accuracy"])
+                for row in mine
+                if (row["setting"], row["value"]) == (setting, value)
+                and row["seed"] in base
+                and row["accuracy"] is not None
+            ]
+            told = f"{statistics.fmean(pairs):+.2f}{_error(pairs)}" if pairs else "not run"
+            lines.append(f"| `{setting}` | `{_default(name, setting)}` | `{value}` | {told} |")
+    return lines
 
 
 def _default(name: str, setting: str) -> Any:

@@ -2,6 +2,7 @@
 
 Usage:
     python benchmarks/strategies.py demo --seeds 5 --agents probe,fixed:scratch,…
+    python benchmarks/strategies.py joint-digits --agents "fixed:multitask,fixed:multitask(weights=dwa)"
 
 Prints a Markdown table: accuracy on each task's test set right after it was learned, mean over seeds, the best
 fixed strategy of a task in bold; then the mean over tasks with the standard error over seeds, and the paired difference
@@ -12,12 +13,25 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import statistics
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 Cell = dict[str, float]
+
+
+def agents_in(text: str) -> list[str]:
+    """Split a list of agents at its commas, but for those between parentheses."""
+    return [each.strip() for each in re.findall(r"[^,(]+(?:\([^)]*\))?", text)]
+
+
+def changes_of(agent: str) -> list[str]:
+    """Turn an agent into changes of a recipe: `fixed:NAME(SETTING=VALUE, …)` sets the strategy NAME as well."""
+    selector, _, settings = agent.removesuffix(")").partition("(")
+    own = [each.strip() for each in settings.split(",") if each.strip()]
+    return [f"agent.selector={selector}", *(f"strategies.{selector.removeprefix('fixed:')}.{each}" for each in own)]
 
 
 def cell(job: tuple[str, str, int, tuple[str, ...]]) -> tuple[Cell, float, float]:
@@ -29,7 +43,7 @@ def cell(job: tuple[str, str, int, tuple[str, ...]]) -> tuple[Cell, float, float
     from evermap.scenarios.scenario import load_scenario
 
     torch.set_num_threads(1)
-    scenario = load_scenario(scenario_name, [f"agent.selector={agent}", f"seed={seed}", *changes])
+    scenario = load_scenario(scenario_name, [*changes_of(agent), f"seed={seed}", *changes])
     accuracy: Cell = {}
     started: dict[int, tuple[str, int, float]] = {}
     spent, allowed, seconds = 0.0, 0.0, 0.0
@@ -111,7 +125,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     given = parser.parse_args()
     seeds = list(range(given.first_seed, given.first_seed + given.seeds))
-    print(table(given.scenario, given.agents.split(","), seeds, tuple(given.set), given.jobs))
+    print(table(given.scenario, agents_in(given.agents), seeds, tuple(given.set), given.jobs))
 
 
 if __name__ == "__main__":

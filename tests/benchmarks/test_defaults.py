@@ -12,7 +12,7 @@ import evermap
 from evermap import registry
 
 ROOT = Path(evermap.__file__).parent
-SMALL = {"scratch": ("digits-split", {"lr": (0.1,), "shuffle": (False,)})}
+SMALL = {"scratch": (("digits-split", {"lr": (0.1,), "shuffle": (False,)}), ("control-random", {"lr": (0.1,)}))}
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +33,12 @@ def small(script, monkeypatch):
 
 def test_a_grid_changes_settings_that_exist_to_values_that_are_valid_and_not_the_default(script):
     assert set(script.GRIDS) <= set(registry.registered("strategy"))
-    for name, (_, grid) in script.GRIDS.items():
+    for name, grids in script.GRIDS.items():
         kind = registry.load("strategy", name)
         defaults = dataclasses.asdict(kind().settings)
-        for setting, values in grid.items():
-            for value in values:
-                assert value != defaults[setting], f"{name}.{setting}: the default itself is in every grid"
-                kind(**{setting: value})
+        for setting, value in ((s, v) for _, grid in grids for s, values in grid.items() for v in values):
+            assert value != defaults[setting], f"{name}.{setting}: the default itself is in every grid"
+            kind(**{setting: value})
 
 
 def test_no_seed_of_a_figure_is_used(script):
@@ -51,27 +50,31 @@ def test_finished_cells_are_kept_and_differences_are_paired(small, tmp_path, cap
     given = ["--strategies", "scratch", "--seeds", "1", "--size", "short", "--cells", str(path)]
     assert small.main(given) == 0
     rows = [json.loads(line) for line in path.read_text().splitlines()]
-    assert [(row["setting"], row["value"]) for row in rows] == [("", None), ("lr", 0.1), ("shuffle", False)]
+    changed = [("", None), ("lr", 0.1), ("shuffle", False), ("", None), ("lr", 0.1)]
+    assert [(row["setting"], row["value"]) for row in rows] == changed
+    assert [row["scenario"] for row in rows] == ["digits-split"] * 3 + ["control-random"] * 2
     assert all(row["tasks"] > 0 and 0 <= row["accuracy"] <= 1 for row in rows)
     said = capsys.readouterr()
     assert small.main(given) == 0
     assert capsys.readouterr().out == said.out
-    assert len(path.read_text().splitlines()) == 3, "nothing is run twice"
+    assert len(path.read_text().splitlines()) == 5, "nothing is run twice"
     gap = 100 * (rows[1]["accuracy"] - rows[0]["accuracy"])
     assert f"| `lr` | `0.003` | `0.1` | {gap:+.2f} (one seed) |" in said.out
 
 
 def test_the_table_by_hand(small):
-    def row(setting, value, seed, accuracy):
+    def row(setting, value, seed, accuracy, scenario="digits-split"):
         told = {"strategy": "scratch", "setting": setting, "value": value, "seed": seed, "accuracy": accuracy}
-        return {**told, "size": "short", "tasks": 5}
+        return {**told, "scenario": scenario, "size": "short", "tasks": 5}
 
     rows = [row("", None, 100, 0.5), row("", None, 101, 0.7), row("lr", 0.1, 100, 0.6), row("lr", 0.1, 101, 0.6)]
-    text = small.table([*rows, row("lr", 0.1, 102, 0.0)])
+    elsewhere = [row("", None, 100, 0.9, "control-random")]
+    text = small.table([*rows, row("lr", 0.1, 102, 0.0), *elsewhere])
     assert "pilot seeds 100, 101, 5 tasks a run; default: 0.600 ± 0.1." in text
     assert "| `lr` | `0.003` | `0.1` | +0.00 ± 10 |" in text, "(+10, -10); the seed without a default does not count"
     assert "| `shuffle` | `True` | `False` | not run |" in text
-    assert "Not run yet" in small.table([])
+    assert "`control-random` (size short), pilot seeds 100, 5 tasks a run; default: 0.900 (one seed)." in text
+    assert small.table([]).count("Not run yet") == 2
 
 
 def test_the_page_is_what_is_finished(script):

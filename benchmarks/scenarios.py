@@ -3,13 +3,19 @@
     python benchmarks/scenarios.py --size short --seeds 3 --page docs/scenarios.md --figure docs/scenarios.png
     python benchmarks/scenarios.py --agents fixed:scratch probe --first-seed 100 --seeds 1 --show seconds
     python benchmarks/scenarios.py NAME --agents fixed:scratch fixed:reuse --first-seed 100 --seeds 3 --show accuracy
+    python benchmarks/scenarios.py NAME --agents fixed:scratch fixed:reuse --first-seed 100 --seeds 3 --show expected
 
 Without `--show` the table says what every scenario is as well; with it, the given agents' accuracies or CPU seconds
-alone, in the page's part of the name `--part`. Seconds are CPU seconds of a process, for loading data, learning and
-evaluating; imports are not in them. A finished cell (scenario, size, agent, seed) is a line of the file `--cells`: a
-second call goes on where the first one stopped, and makes a cell again whose recipe has changed. Scenarios whose data
-are not below EVERMAP_DATA are left out, and the page says so. `--figure` draws samples of every stream. Accuracy is
-that of the last row, averaged over the matrix's columns; R² for regression.
+alone, or whether what was expected came out, in the page's part of the name `--part`. Seconds are CPU seconds of a
+process, for loading data, learning and evaluating; imports are not in them. A finished cell (scenario, size, agent,
+seed) is a line of the file `--cells`: a second call goes on where the first one stopped, and makes a cell again whose
+recipe has changed. Scenarios whose data are not below EVERMAP_DATA are left out, and the page says so. `--figure` draws
+samples of every stream. Accuracy is that of the last row, averaged over the matrix's columns; R² for regression.
+
+What is expected are the strategies that the first sentence of a scenario's `expected` names. It held where the best of
+them is ahead of the best other strategy by more than the 95 % interval of their difference, paired by seed (Student's
+t), failed where it is behind by more, and is undecided between. A strategy that learned no task itself, so that
+`scratch` stood in throughout, is none of the others.
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import tempfile
 import time
@@ -43,12 +50,14 @@ def cell(job: tuple[str, str, str, int]) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     scenario = load_scenario(name, [f"agent.selector={agent}", f"seed={seed}"], DATA, size=size)
-    began, values = time.process_time(), (float("nan"),)
+    began, values, learned = time.process_time(), (float("nan"),), []
     with tempfile.TemporaryDirectory() as folder:
         for event in run(scenario, Path(folder), data_root=DATA):
             body = event.to_json()
             if body["event"] == "Evaluated":
                 values = body["values"]
+            elif body["event"] == "Learned":
+                learned.append(body["strategy"])
     return {
         "scenario": name,
         "size": size,
@@ -57,6 +66,7 @@ def cell(job: tuple[str, str, str, int]) -> dict[str, Any]:
         "recipe": recipe_hash(scenario),
         "accuracy": statistics.fmean(values),
         "seconds": round(time.process_time() - began, 2),
+        "own": learned.count(agent.removeprefix("fixed:")),
     }
 
 
@@ -121,6 +131,67 @@ def narrow_table(cells: Cells, done: Cells, value: str) -> str:
     return "\n".join(lines)
 
 
+def expected_of(text: str) -> list[str]:
+    """Name the strategies of the first sentence of an expectation."""
+    from evermap import registry
+
+    words = re.findall(r"[a-z]+", re.split("[:.]", text)[0])
+    return [name for name in registry.registered("strategy") if name in words]
+
+
+def verdict(name: str, expected: Sequence[str], cells: Cells, done: Cells) -> list[str]:
+    """Say whether a scenario's expectation held.
+
+    Args:
+        name: The scenario.
+        expected: Strategies of which one is expected to win.
+        cells: All cells that are wanted.
+        done: Those that are finished.
+
+    Returns:
+        The best expected strategy, the best other one, their difference with its 95 % interval, and the verdict.
+    """
+    from scipy.stats import t
+
+    runs: dict[str, dict[int, Any]] = {}
+    for (scenario, agent, seed), row in done.items():
+        if scenario == name and (scenario, agent, seed) in cells:
+            runs.setdefault(agent.removeprefix("fixed:"), {})[seed] = row
+    scores = {
+        agent: {seed: row["accuracy"] for seed, row in rows.items()}
+        for agent, rows in runs.items()
+        if any(row["own"] for row in rows.values())
+    }
+    ahead = sorted(scores, key=lambda agent: -statistics.fmean(scores[agent].values()))
+    ours, others = [a for a in ahead if a in expected], [a for a in ahead if a not in expected]
+    if not ours or not others:
+        return [*(each[0] if each else "n/a" for each in (ours, others)), "n/a", "n/a (nothing to compare)"]
+    first, second = scores[ours[0]], scores[others[0]]
+    seeds = sorted(first.keys() & second.keys())
+    apart = [100 * (first[seed] - second[seed]) for seed in seeds]
+    if len(apart) < 2:
+        return [ours[0], others[0], "n/a", "n/a (one seed)"]
+    mean = statistics.fmean(apart)
+    half = float(t.ppf(0.975, len(apart) - 1)) * statistics.stdev(apart) / len(apart) ** 0.5
+    said = "held" if mean > half else "failed" if mean < -half else "undecided"
+    return [ours[0], others[0], f"{mean:+.1f} ± {half:.1f}", said]
+
+
+def expectations(cells: Cells, done: Cells, size: str) -> str:
+    """Write the Markdown table of what was expected of every scenario, and what came out."""
+    from evermap.scenarios.scenario import load_scenario
+
+    lines = [
+        "| scenario | expected | best of these | best other | points apart | |",
+        "| --- | --- | --- | --- | ---: | --- |",
+    ]
+    for name in dict.fromkeys(each[0] for each in cells):
+        expected = expected_of(load_scenario(name, data_root=DATA, size=size).expected)
+        told = verdict(name, expected, cells, done)
+        lines.append(f"| {name} | {', '.join(expected) or 'none'} | {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
 def entries(cells: Cells, done: Cells, name: str, agents: Sequence[str], value: str) -> list[str]:
     """Write the mean over seeds with its standard error for each agent; the highest accuracy is bold."""
     digits, texts = {"accuracy": 3, "seconds": 1}[value], []
@@ -171,7 +242,7 @@ def main() -> None:
     parser.add_argument("--agents", nargs="+", default=AGENTS, help="values of the recipe's agent.selector")
     parser.add_argument("--seeds", type=int, default=3, help="number of seeds")
     parser.add_argument("--first-seed", type=int, default=0, help="the first of them; pilots begin at 100")
-    parser.add_argument("--show", choices=("accuracy", "seconds"), help="this alone, in a narrow table")
+    parser.add_argument("--show", choices=("accuracy", "seconds", "expected"), help="this alone")
     parser.add_argument("--cells", type=Path, default=Path("runs/scenarios.jsonl"), help="file of finished cells")
     parser.add_argument("--page", type=Path, help="page whose table is replaced; printed when left out")
     parser.add_argument(
@@ -195,7 +266,10 @@ def main() -> None:
                 file.write(json.dumps(row) + "\n")
                 file.flush()
                 done[row["scenario"], row["agent"], row["seed"]] = row
-    text = narrow_table(cells, done, given.show) if given.show else table(cells, done, given.size)
+    if given.show == "expected":
+        text = expectations(cells, done, given.size)
+    else:
+        text = narrow_table(cells, done, given.show) if given.show else table(cells, done, given.size)
     said = "".join(f"\nLeft out here: `{name}` ({why})." for name, why in left_out.items())
     until = f"s {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f" {seeds[0]}"
     text = f"Size `{given.size}`, seed{until}, {len(done)} of {len(cells)} cells.\n\n{text}\n{said}"

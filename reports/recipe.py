@@ -145,7 +145,7 @@ def _stream_table(tasks: Sequence[Mapping[str, Any]]) -> Table:
     table.add_column("samples", justify="right")
     table.add_column("query", justify="right")
     table.add_column("test", justify="right")
-    table.add_column("special", ratio=3)
+    table.add_column("special", ratio=3, min_width=24)
     for position, task in enumerate(tasks):
         classes = " ".join(map(str, task["classes"]))
         texts = (task["name"], classes, task["samples"], task["query"] or "", task["test"], ", ".join(task["special"]))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from ..agent.arm import outputs_of
+from ..agent.asked import KEPT_BYTES
 from ..agent.budget import Ledger
 from ..agent.selector import Option
 from ..agent.store import KnowledgeStore
@@ -66,8 +67,8 @@ def estimate(scenario: Scenario, plans: Sequence[TaskPlan], sizes: Sizes) -> Est
     test, each = sizes.split(spec.test_share)[1], _bytes(sizes)
     tested = {made.concept: made.tested(test, spec.test_per_class) for made in reversed(plans)}
     samples = [made.samples(spec.experience_size) + made.query * len(made.drawn) for made in plans]
-    learning = answering = 0.0
-    store_bytes = 0
+    learning = viewing = answering = 0.0
+    store_bytes = seen_bytes = 0
     positions = sorted({round(k * (len(plans) - 1) / max(TASKS - 1, 1)) for k in range(TASKS)})
     with KnowledgeStore.in_memory() as store:
         agent = make_agent(scenario, store)
@@ -87,16 +88,22 @@ def estimate(scenario: Scenario, plans: Sequence[TaskPlan], sizes: Sizes) -> Est
             if arm.best is not None:
                 asked = _inputs(ASKED, sizes, torch.Generator().manual_seed(0)).to(agent.settings.device)
                 began = time.process_time()
-                outputs_of(arm.best, agent.library.view(asked))
-                answering += (time.process_time() - began) / ASKED / len(positions)
+                seen = agent.library.view(asked)
+                viewed = time.process_time()
+                outputs_of(arm.best, seen)
+                viewing += (viewed - began) / ASKED / len(positions)
+                answering += (time.process_time() - viewed) / ASKED / len(positions)
+                seen_bytes = max(seen_bytes, seen.nbytes // ASKED)
                 weights = sum(p.numel() * p.element_size() for p in arm.best.parameters())
                 store_bytes = max(store_bytes, weights)
-    rows = 1 + -(-len(plans) // scenario.evaluate_every)
+    rows, asked_of = 1 + -(-len(plans) // scenario.evaluate_every), sum(tested.values())
+    # The stem sees a test sample once, and in every row those for which there is no room (see `Asked`).
+    anew = max(0.0, 1 - KEPT_BYTES / max(seen_bytes * asked_of, 1))
     return Estimate(
         learning=learning,
-        evaluating=answering * sum(tested.values()) * rows,
+        evaluating=asked_of * (rows * answering + (1 + (rows - 1) * anew) * viewing),
         task_bytes=max(samples) * each,
-        test_bytes=sum(tested.values()) * each,
+        test_bytes=asked_of * each,
         store_bytes=store_bytes * len(plans),
     )
 

@@ -24,15 +24,17 @@ def script() -> ModuleType:
     return module
 
 
-def row(script: ModuleType, agent: str, seed: int, accuracy: float, recipe: str) -> str:
+def row(script: ModuleType, agent: str, seed: int, accuracy: float, recipe: str, own: int = 5) -> str:
     cell = {"scenario": "digits-split", "size": "short", "agent": agent, "seed": seed, "recipe": recipe}
-    return json.dumps({**cell, "accuracy": accuracy, "seconds": 1.0})
+    return json.dumps({**cell, "accuracy": accuracy, "seconds": 1.0, "own": own})
 
 
-def written(script: ModuleType, folder: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> str:
+def written(
+    script: ModuleType, folder: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch, name: str = "digits-split"
+) -> str:
     page = folder / "page.md"
     page.write_text("# Before\n\n<!-- table -->\nold\n<!-- end of table -->\n\nAfter.\n")
-    given = ["digits-split", "--seeds", "2", "--cells", str(folder / "cells.jsonl"), "--page", str(page), *arguments]
+    given = [name, "--seeds", "2", "--cells", str(folder / "cells.jsonl"), "--page", str(page), *arguments]
     monkeypatch.setattr(sys, "argv", ["scenarios.py", *given])
     script.main()
     return page.read_text()
@@ -73,6 +75,56 @@ def test_a_narrow_table_has_the_agents_that_are_asked_for(
         SystemExit, match=r"page\.md: the lines <!-- winners --> and <!-- end of winners --> are needed"
     ):
         written(script, tmp_path, ["--table-only", "--part", "winners"], monkeypatch)
+
+
+def test_what_was_expected_is_named_by_the_first_sentence(script: ModuleType) -> None:
+    assert script.expected_of("reuse: better than scratch.") == ["reuse"]
+    assert script.expected_of("prototype on the stem, or maml. finetune was expected") == ["maml", "prototype"]
+    assert script.expected_of("None: all agree, prototype as well.") == []
+
+
+@pytest.mark.parametrize(
+    ("expected", "others", "said"),
+    [
+        ((0.80, 0.82, 0.90), (0.70, 0.72, 0.80), "+10.0 ± 0.0 | held"),
+        ((0.70, 0.72, 0.80), (0.80, 0.82, 0.90), "-10.0 ± 0.0 | failed"),
+        # Differences 1, 2 and 6 points: mean 3, standard deviation √7, t(2; 97.5 %) = 4.303, half = 4.303 · √(7/3).
+        ((0.71, 0.72, 0.86), (0.70, 0.70, 0.80), "+3.0 ± 6.6 | undecided"),
+    ],
+)
+def test_an_expectation_held_or_failed_by_more_than_its_interval(
+    script: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    expected: tuple[float, ...],
+    others: tuple[float, ...],
+    said: str,
+) -> None:
+    agents = ["fixed:reuse", "fixed:scratch", "fixed:finetune", "fixed:multitask"]
+    cells, _ = script.wanted(["recurring-hidden"], "short", range(3), agents)
+    values = {"fixed:reuse": expected, "fixed:scratch": others, "fixed:finetune": (0.1,) * 3}
+    lines = [
+        row(script, agent, seed, value[seed], cells["recurring-hidden", agent, seed])
+        for agent, value in values.items()
+        for seed in range(3)
+    ]
+    # What never applied does not count, however right its stand-in was.
+    lines += [
+        row(script, "fixed:multitask", seed, 1.0, cells["recurring-hidden", "fixed:multitask", seed], own=0)
+        for seed in range(3)
+    ]
+    named = "\n".join(lines).replace('"digits-split"', '"recurring-hidden"')
+    (tmp_path / "cells.jsonl").write_text(named)
+    asked = ["--seeds", "3", "--agents", *agents, "--table-only", "--show", "expected"]
+    page = written(script, tmp_path, asked, monkeypatch, "recurring-hidden")
+    assert f"| recurring-hidden | reuse | reuse | scratch | {said} |" in page
+
+
+def test_nothing_expected_and_a_single_seed_are_said(script: ModuleType) -> None:
+    cells = {("a", agent, 0): "recipe" for agent in ("fixed:reuse", "fixed:scratch")}
+    done = {key: {"accuracy": 0.5, "own": 1} for key in cells}
+    assert script.verdict("a", [], cells, done) == ["n/a", "reuse", "n/a", "n/a (nothing to compare)"]
+    assert script.verdict("a", ["scratch"], cells, done) == ["scratch", "reuse", "n/a", "n/a (one seed)"]
 
 
 @pytest.mark.slow

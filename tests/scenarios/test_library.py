@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import evermap
 from evermap.errors import DataMissing, RecipeError
@@ -13,7 +14,7 @@ from evermap.scenarios.outline import outline, validate
 from evermap.scenarios.scenario import Scenario, has_short, library, load_scenario
 from evermap.streams.plan import TaskPlan, plan
 from evermap.streams.stream import build_stream
-from evermap.streams.supply import sizes_of
+from evermap.streams.supply import Supply, sizes_of
 
 # Below EVERMAP_DATA, or in shared/data beside the checkout.
 ROOT = Path(os.environ.get("EVERMAP_DATA") or Path(evermap.__file__).parents[1] / "shared" / "data")
@@ -89,6 +90,33 @@ def test_every_scenario_is_valid_in_both_sizes(name: str) -> None:
 def test_without_its_data_a_scenario_says_what_is_missing(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataMissing, match=r"(is|are) missing|there is no"):
         validate(name, tmp_path)
+
+
+@pytest.mark.parametrize("size", ["default", "short"])
+@pytest.mark.parametrize("name", HERE)
+def test_no_sample_is_learned_in_one_task_and_asked_about_in_another(
+    name: str, size: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By their numbers, so that no transform hides it: drifting tasks show the images that they drift from."""
+    scenario = load_scenario(name, data_root=ROOT, size=size)
+    stream = build_stream(scenario.stream, scenario.seed, ROOT)
+    taken: list[torch.Tensor] = []
+    shape = stream.input_shape
+
+    def note(self: Supply, index: torch.Tensor) -> torch.Tensor:
+        taken.append(index)
+        return torch.zeros(len(index), *shape)
+
+    monkeypatch.setattr(Supply, "take", note)
+    for _ in stream:
+        pass
+    learned, taken = set(torch.cat(taken).tolist()), []
+    for concept in stream.concepts:
+        stream.test(concept.index)
+    asked = set(torch.cat(taken).tolist())
+    assert learned
+    assert asked
+    assert not learned & asked
 
 
 def test_the_composite_is_informative() -> None:

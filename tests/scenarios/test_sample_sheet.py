@@ -4,7 +4,10 @@ from typing import Any
 import pytest
 import torch
 
+from evermap.agent.arm import outputs_of
+from evermap.agent.library import Library
 from evermap.errors import OutputError, RecipeError, UserError
+from evermap.scenarios import estimate as guess
 from evermap.scenarios.estimate import estimate
 from evermap.scenarios.outline import describe, outline, planned, validate
 from evermap.scenarios.sample_sheet import sample_sheet, strip
@@ -88,6 +91,28 @@ def test_the_bytes_of_an_estimate_are_those_of_the_stream(name: str) -> None:
 
     assert guessed.task_bytes == max(size(task.support, task.query) for task in made)
     assert guessed.test_bytes == size(*(made.test(concept.index) for concept in made.concepts))
+
+
+def test_the_stem_sees_a_test_sample_once_as_long_as_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    view, answer = Library.view, outputs_of
+
+    def slow_view(self: Library, x: torch.Tensor) -> torch.Tensor:
+        clock[0] += 2 * len(x)
+        return view(self, x)
+
+    def slow_answer(*given: Any) -> torch.Tensor:
+        clock[0] += len(given[1])
+        return answer(*given)
+
+    monkeypatch.setattr(Library, "view", slow_view)
+    monkeypatch.setattr(guess, "outputs_of", slow_answer)
+    monkeypatch.setattr(guess.time, "process_time", lambda: clock[0])
+    plain = Scenario(name="a", stream=stream_spec(layout="split", test_per_class=10, train_per_class=20))
+    made = planned(plain, "a")
+    assert estimate(plain, *made).evaluating == pytest.approx(100 * (6 * 1 + 2))  # 100 samples, 6 rows
+    monkeypatch.setattr(guess, "KEPT_BYTES", 25 * 64 * 4)  # room for a quarter of them
+    assert estimate(plain, *made).evaluating == pytest.approx(100 * (6 * 1 + 2 + 5 * 0.75 * 2))
 
 
 def test_nothing_is_loaded_for_an_estimate(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -276,12 +276,14 @@ class LifelongAgent:
             alone = self.settings.sharing == "in-place"
             beside = [self._store_encoder(t, task, stem, e.model, e.option, e.flops, alone) for e in outcome.extras]
             beside += self.library.store_metas(t, task.index, bench.task.input_shape, outcome.metas)
+            if outcome.weighed is not None:
+                self.library.weighed(t, task, bench, outcome.weighed)
             self.library.remember(t, task, bench, record, learned.accuracy)
             keep(t, self.layout.joint, task.index)
             bound = Bound(self.store, self.library, self.settings, t, bench, stem)
             room = bound.keep(record, outcome, beside[: len(outcome.extras)])
             record = self.store.task(task.index)
-            entry = self.store.encoder(str(record.encoder))
+            entry, samples = self.store.encoder(str(record.encoder)), self.library.kept_samples()
             remembered = self.note(
                 Remembered(
                     task=task.index,
@@ -292,6 +294,8 @@ class LifelongAgent:
                     store_bytes=self.store.bytes_kept(),
                     encoders=self.store.encoder_count(),
                     kept=tuple(each for each in beside if self.store.has_entry(each)),
+                    sampled=len(samples),
+                    sample_bytes=sum(bank.bytes for bank in samples),
                 )
             )
             self.made_room = () if room is None else (self.note(room),)

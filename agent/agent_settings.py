@@ -20,7 +20,8 @@ class AgentSettings:
             version of their encoder.
         held_out: Share of a support set that is held back to score what is learned.
         anchor: What the statistics that answer without a task label are kept of: "random" features, "patches" (features
-            of random patch filters, for images), or "raw" inputs; "none" keeps no such statistics.
+            of random patch filters, for images), "raw" inputs, or "meta": random features until an encoder that was
+            trained on episodes proves better; "none" keeps no such statistics.
         anchor_features: Number of random features, or of patch features, about.
         gate: Whether models of tasks may answer without a task label where they are right more often than the
             statistics.
@@ -44,7 +45,7 @@ class AgentSettings:
     stem_settings: Mapping[str, Any] = None  # type: ignore[assignment]  # replaced in __post_init__
     sharing: Literal["versions", "in-place"] = "versions"
     held_out: float = 0.2
-    anchor: Literal["random", "patches", "raw", "none"] = "random"
+    anchor: Literal["random", "patches", "raw", "meta", "none"] = "random"
     anchor_features: int = 512
     gate: bool = False
     scratch: float = 1.0

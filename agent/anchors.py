@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,9 @@ from .agent_settings import AgentSettings
 from .anchor import Anchor
 from .arm import BATCH
 from .asked import through_frozen
-from .encoder import Encoder, build_encoder
+from .encoder import Encoder, build_encoder, restore_encoder
+from .gate import Tally
+from .model import state
 from .store import KnowledgeStore
 from .transaction import Transaction
 
@@ -26,15 +28,27 @@ Shape = tuple[int, ...]
 GRID, LARGE_GRID, LARGE = 4, 6, 16
 # Correlation below which a patch does not count, and the distance in pixels over which its filter varies.
 THRESHOLD, SMOOTH = 0.1, 2.0
+# What the names of an encoder's weights begin with among the statistics' names.
+_ENCODER = "encoder."
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """An anchor, whether it reads inputs as they come or what the stem makes of them, and what draws its encoder."""
+    """An anchor, and how it came about.
+
+    Attributes:
+        anchor: The anchor.
+        as_they_come: Whether it reads inputs as they come, or what the stem makes of them.
+        seed: What draws its encoder.
+        provisional: Whether an encoder that was trained on episodes may still take its encoder's place.
+        tally: What tasks said of such encoders so far.
+    """
 
     anchor: Anchor
     as_they_come: bool
     seed: int
+    provisional: bool = False
+    tally: Tally = field(default_factory=Tally)
 
 
 class Anchors:
@@ -90,10 +104,36 @@ class Anchors:
             task: A classification task as it came.
             view: The same through the stem, on the agent's device.
         """
-        kept = self._find(task.input_shape) or self._new(task, view)
-        self._kept[task.input_shape] = kept
+        kept = self._kept[task.input_shape] = self._find(task.input_shape) or self._new(task, view)
         x = task.support.x.to(view.support.x.device) if kept.as_they_come else view.support.x
         kept.anchor.add(x, torch.tensor(task.classes)[task.support.y.cpu()])
+
+    def begun(self, task: Task, view: Task) -> Anchor:
+        """Return the anchor for a task's inputs; a new one, which is not kept, where there is none."""
+        return (self._find(task.input_shape) or self._new(task, view)).anchor
+
+    def is_provisional(self, shape: Shape) -> bool:
+        """Whether an encoder that was trained on episodes may still take the place of an anchor's for such inputs."""
+        kept = self._find(shape)
+        return self._settings.anchor == "meta" and (kept is None or kept.provisional)
+
+    def tally(self, shape: Shape) -> Tally:
+        """Return what tasks said of encoders that were trained on episodes, so far."""
+        kept = self._find(shape)
+        return kept.tally if kept is not None else Tally()
+
+    def weighed(self, task: Task, view: Task, tally: Tally, anchor: Anchor | None) -> None:
+        """Note what a task said of an encoder that was trained on episodes, here but not in the store.
+
+        Args:
+            task: A classification task as it came, not yet added.
+            view: The same through the stem.
+            tally: Right answers on the encoder's features and on the anchor's.
+            anchor: What takes the anchor's place for good; None where nothing does.
+        """
+        kept = self._find(task.input_shape) or self._new(task, view)
+        new = kept if anchor is None else replace(kept, anchor=anchor, provisional=False)
+        self._kept[task.input_shape] = replace(new, tally=kept.tally.plus(tally))
 
     def keep(self, t: Transaction, shape: Shape, task: int) -> None:
         """Store the statistics for a shape of input in place of the former ones.
@@ -105,7 +145,12 @@ class Anchors:
         """
         kept = self._at(shape)
         spec = {**kept.anchor.encoder.spec, "as_they_come": kept.as_they_come, "seed": kept.seed}
-        t.add_bank(spec, kept.anchor.state(), encoder=None, task=task, slot=slot(shape))
+        tensors = kept.anchor.state()
+        if kept.provisional or kept.tally.asked:
+            spec |= {"provisional": kept.provisional, "tally": asdict(kept.tally)}
+        if kept.tally.asked and not kept.provisional:  # no seed draws what was trained
+            tensors |= {_ENCODER + name: value for name, value in state(kept.anchor.encoder).items()}
+        t.add_bank(spec, tensors, encoder=None, task=task, slot=slot(shape))
 
     def _find(self, shape: Shape) -> _Kept | None:
         if shape not in self._kept:
@@ -114,9 +159,16 @@ class Anchors:
                 return None
             # What the statistics are of is written beside them: the agent that goes on may have another recipe.
             spec = bank.spec
-            anchor = self._anchor(spec["name"], tuple(spec["input_shape"]), spec["settings"], spec["seed"])
-            anchor.restore(self._store.weights(bank.id))
-            self._kept[shape] = _Kept(anchor, spec["as_they_come"], spec["seed"])
+            tensors = self._store.weights(bank.id)
+            trained = {n.removeprefix(_ENCODER): tensors.pop(n) for n in list(tensors) if n.startswith(_ENCODER)}
+            if trained:
+                anchor = Anchor(restore_encoder(spec, trained).to(self._settings.device))
+            else:
+                anchor = self._anchor(spec["name"], tuple(spec["input_shape"]), spec["settings"], spec["seed"])
+            anchor.restore(tensors)
+            tally = Tally(**spec.get("tally", {}))
+            kept = _Kept(anchor, spec["as_they_come"], spec["seed"], spec.get("provisional", False), tally)
+            self._kept[shape] = kept
         return self._kept[shape]
 
     def _at(self, shape: Shape) -> _Kept:
@@ -131,8 +183,10 @@ class Anchors:
         if name == "patches":
             settings = patch_settings(task.input_shape, features)
             return _Kept(self._anchor(name, task.input_shape, settings, seed), True, seed)
-        settings = {"features": features} if name == "random" else {}
-        return _Kept(self._anchor(name, view.input_shape, settings, seed), False, seed)
+        if name == "raw":
+            return _Kept(self._anchor(name, view.input_shape, {}, seed), False, seed)
+        anchor = self._anchor("random", view.input_shape, {"features": features}, seed)
+        return _Kept(anchor, False, seed, provisional=name == "meta")
 
     def _anchor(self, name: str, shape: Shape, settings: dict[str, Any], seed: int) -> Anchor:
         encoder: Encoder = build_encoder(name, shape, settings, seed).to(self._settings.device)

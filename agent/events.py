@@ -319,6 +319,7 @@ class Learned(Event):
             them: on held-out samples where that was the guard, else left out one by one; None where neither is known.
         samples: Support samples, those held out of them among them.
         judged: What was chosen, as the guard found it; None where there was no guard.
+        anchor: What the task said of an encoder that could become the anchor, in words; empty where there is none.
     """
 
     task: int
@@ -340,6 +341,7 @@ class Learned(Event):
     gain: float | None = None
     samples: int = 0
     judged: JudgedArm | None = None
+    anchor: str = ""
 
 
 @dataclass(frozen=True)
@@ -355,6 +357,8 @@ class Remembered(Event):
         store_bytes: Bytes kept in all.
         encoders: Encoders kept in all.
         kept: Ids of what was stored beside the task's model: encoders trained for later tasks, meta-initialisations.
+        sampled: Tasks of which samples are kept, this one included; None where nobody counts them.
+        sample_bytes: Bytes of the samples that are kept, those of all tasks together.
     """
 
     task: int
@@ -365,6 +369,8 @@ class Remembered(Event):
     store_bytes: int
     encoders: int
     kept: tuple[str, ...] = ()
+    sampled: int | None = None
+    sample_bytes: int = 0
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import reduce
 
@@ -15,10 +15,13 @@ from .agent_settings import AgentSettings
 from .anchors import Anchors, Shape
 from .answer import Answer
 from .arm import outputs_of
+from .encoder import Encoder
 from .entries import TaskRecord
 from .gate import Signature, Tally, pick
 from .holdout import hold_out
+from .known import Episode
 from .model import Model
+from .probe import features_of
 from .store import KnowledgeStore
 from .transaction import Transaction
 
@@ -91,6 +94,28 @@ class Gatekeeper:
         """Read everything anew when it is asked for: tasks answer with other models."""
         self._known.clear()
 
+    def reencoded(self, t: Transaction, shape: Shape, encoder: Encoder, episodes: Sequence[Episode]) -> None:
+        """Make signatures anew in the features of another encoder; tasks without kept samples have none any more.
+
+        Args:
+            t: The transaction.
+            shape: Shape of one input as it comes.
+            encoder: The anchor's new encoder.
+            episodes: Samples of earlier tasks through the stem.
+        """
+        if not self._settings.gate:
+            return
+        for bank in self._store.banks_with("gate"):
+            if tuple(bank.spec["input_shape"]) == shape:
+                t.remove(bank.id)
+        self._known[shape] = []
+        for episode in episodes:
+            parts = (episode.support, episode.query)[: 1 + episode.held_out]
+            x, y = (torch.cat(each) for each in zip(*((part.x, part.y) for part in parts), strict=True))
+            signature = Signature.of(features_of(encoder, x.to(self._settings.device)), y, episode.outputs)
+            if signature is not None:
+                self._know(t, shape, self._store.task(episode.task), signature, Tally())
+
     def remember(self, t: Transaction, task: Task, view: Task, record: TaskRecord, accuracy: float | None) -> None:
         """Take a task into the anchor's statistics and, where there is a gate, its signature; put both into the store.
 
@@ -119,9 +144,13 @@ class Gatekeeper:
         self._anchors.keep(t, shape, task.index)
         signature = self._signature(task)
         if signature is not None:
-            spec = {"gate": task.index, "input_shape": list(shape), "tally": asdict(tally)}
-            t.add_bank(spec, signature.tensors(), encoder=None, task=task.index)
-            known.append(_Known(record, signature, tally))
+            self._know(t, shape, record, signature, tally)
+
+    def _know(self, t: Transaction, shape: Shape, record: TaskRecord, signature: Signature, tally: Tally) -> None:
+        known = self._at(shape)  # before the bank is there: else it would be read as well
+        spec = {"gate": record.index, "input_shape": list(shape), "tally": asdict(tally)}
+        t.add_bank(spec, signature.tensors(), encoder=None, task=record.index)
+        known.append(_Known(record, signature, tally))
 
     def _tally(self, task: Task, seen: Task, held: Samples, accuracy: float) -> Tally:
         """Count right answers about held-out samples, the anchor and the task's signature without them."""

@@ -88,6 +88,7 @@ class Episode:
         query: Samples to test the adaptation on: the task's query part, or what was held out of its support set.
         outputs: Number of outputs its models have.
         kind: "classification" or "regression".
+        held_out: Whether the query samples were held out of its support set; false where they were a part of their own.
     """
 
     task: int
@@ -95,6 +96,7 @@ class Episode:
     query: Samples
     outputs: int
     kind: str
+    held_out: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from .closed_form import temperature
 from .events import Chosen, Event, JudgedArm, Learned
 from .known import Meta
 from .library import Library
+from .meta_anchor import wanted, weigh
 from .model import Model
 from .outcome import Extra, Outcome
 from .selector import Choice, Option, Selector
@@ -101,7 +102,8 @@ class Learning:
             if trained is not None:
                 extras.append(_extra(*trained))
         model, helper = self._finished(option, arm, limit, warnings)
-        metas = self._consolidate(warnings)
+        metas = self._consolidate(task, warnings)
+        weighed = weigh(self._library, task, bench) if settings.consolidate_share else None
         ledger, kept = bench.ledger, arm.best_score
         if ledger.limit and ledger.spent > ledger.limit:
             spent = f"{ledger.spent:.3g} FLOP were spent of {ledger.limit:.3g}"
@@ -126,9 +128,10 @@ class Learning:
             gain=gain if self._library.is_stored(option.source) or helper else None,
             samples=len(bench.whole.support),
             judged=compared,
+            anchor=weighed.said if weighed is not None else "",
         )
         yield learned
-        return Outcome(model, option, choice, learned, tuple(extras), metas)
+        return Outcome(model, option, choice, learned, tuple(extras), metas, weighed)
 
     def _work(
         self, options: Sequence[Option | None], limit: float, warnings: list[str], pause_every: int = 0
@@ -182,7 +185,7 @@ class Learning:
             model.head.temperature.fill_(temperature(arm.best_outputs[0], held.y))
         return model, arm.helper
 
-    def _consolidate(self, warnings: list[str]) -> dict[str, Meta]:
+    def _consolidate(self, task: Task, warnings: list[str]) -> dict[str, Meta]:
         """Let strategies work for later tasks, in the share of the budget that the recipe grants.
 
         They have equal parts of it. Where a part is less than what a unit took when last it was counted, the whole
@@ -191,7 +194,9 @@ class Learning:
         bench, settings = self._bench, self._settings
         share = settings.consolidate_share * bench.ledger.limit
         names = [name for name, strategy in bench.strategies.items() if strategy.consolidates]
-        names = list(self._selector.consolidates(names)) if names and share else []
+        asked = self._selector.consolidates(names) if names and share else []
+        anchor = bool(share) and wanted(self._library.anchors, task)  # what could become it is trained in any case
+        names = [name for name in names if name in asked or (anchor and bench.strategies[name].embeds)]
         seen = self._library.episode(bench)
         if seen is None or not names:
             return {}

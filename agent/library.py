@@ -18,7 +18,7 @@ from .anchors import Anchors
 from .asked import through_frozen
 from .delta import whole_weights
 from .encoder import Encoder, build_encoder, restore_encoder
-from .entries import EncoderBrief, TaskRecord
+from .entries import BankEntry, EncoderBrief, TaskRecord
 from .events import ProbeScore
 from .gatekeeper import Gatekeeper
 from .known import Episode, Known, Meta, Source
@@ -30,6 +30,7 @@ from .transaction import Transaction
 
 if TYPE_CHECKING:
     from .agent_settings import AgentSettings
+    from .meta_anchor import Weighed
     from .workbench import Workbench
 
 Shape = tuple[int, ...]
@@ -232,6 +233,10 @@ class Library:
         restored = restore_head(self._store.head(head).kind, self._store.weights(head))
         return Model(self.encoder(encoder), restored.to(self._settings.device))
 
+    def classes_of(self, task: int) -> tuple[int, ...]:
+        """Return the global class ids of a task that is in the store, by its position."""
+        return self._store.task(task).classes
+
     def _parts(self, record: TaskRecord) -> tuple[str, str]:
         """Ids of the encoder and the head that answer for a task now."""
         if record.encoder is None or record.head is None:
@@ -285,7 +290,8 @@ class Library:
             return None
         task = bench.task
         support, asked = (_at_most(part, task) for part in (task.support, query))
-        return Episode(task.index, support, asked, task.outputs, task.kind)
+        held_out = len(bench.whole.support) > len(task.support)
+        return Episode(task.index, support, asked, task.outputs, task.kind, held_out)
 
     def _metas(self, shape: Shape) -> dict[str, Meta]:
         found: dict[str, Meta] = {}
@@ -304,12 +310,17 @@ class Library:
 
     def _episodes(self, shape: Shape) -> tuple[Episode, ...]:
         found = []
-        for bank in self._store.banks_in(EPISODE):
+        for bank in self.kept_samples():
             if tuple(bank.spec["input_shape"]) == shape:
                 w, spec = self._store.weights(bank.id), bank.spec
                 support, query = Samples(w["support_x"], w["support_y"]), Samples(w["query_x"], w["query_y"])
-                found.append(Episode(spec["episode"], support, query, spec["outputs"], spec["kind"]))
+                held_out = spec.get("held_out", False)
+                found.append(Episode(spec["episode"], support, query, spec["outputs"], spec["kind"], held_out))
         return tuple(sorted(found, key=lambda episode: episode.task))
+
+    def kept_samples(self) -> list[BankEntry]:
+        """List the banks that hold samples of tasks: the episode memory."""
+        return self._store.banks_in(EPISODE)
 
     def _remember_episode(self, t: Transaction, bench: Workbench) -> None:
         episode = self.episode(bench)
@@ -319,6 +330,7 @@ class Library:
             "episode": episode.task,
             "outputs": episode.outputs,
             "kind": episode.kind,
+            "held_out": episode.held_out,
             "input_shape": list(bench.task.input_shape),
         }
         tensors = {
@@ -404,6 +416,20 @@ class Library:
         # Class ids that mean something in this task only would put what belongs apart into one class.
         if task.kind == "classification" and self._settings.anchor != "none" and not came.own_labels:
             self.gatekeeper.remember(t, came, task, record, accuracy)
+
+    def weighed(self, t: Transaction, came: Task, bench: Workbench, said: Weighed) -> None:
+        """Note what a task that is about to be remembered said of an encoder that could become the anchor.
+
+        Args:
+            t: The transaction.
+            came: The task as it came.
+            bench: The task as it was laid out.
+            said: What it said.
+        """
+        self.anchors.weighed(came, bench.whole, said.tally, said.anchor)
+        if said.anchor is not None:
+            kept = [e for e in bench.known.episodes if e.kind == "classification"]
+            self.gatekeeper.reencoded(t, came.input_shape, said.anchor.encoder, kept)
 
 
 def _at_most(samples: Samples, task: Task) -> Samples:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from .events import Chosen, Learned
 from .known import Meta
+from .meta_anchor import Weighed
 from .model import Model
 from .selector import Option
 
@@ -39,6 +40,7 @@ class Outcome:
         learned: Its account.
         extras: What was trained beside it.
         metas: What strategies keep for later tasks, by strategy.
+        weighed: What the task said of an encoder that could become the anchor; None where there is none.
     """
 
     model: Model
@@ -47,3 +49,4 @@ class Outcome:
     learned: Learned
     extras: tuple[Extra, ...] = ()
     metas: Mapping[str, Meta] = field(default_factory=dict)
+    weighed: Weighed | None = None

@@ -63,6 +63,7 @@ class Strategy(ABC):
     uses_knowledge: ClassVar[bool] = True
     joint: ClassVar[bool] = False
     consolidates: ClassVar[bool] = False
+    embeds: ClassVar[bool] = False
     continues_source: ClassVar[bool] = False
 
     @dataclass(frozen=True)
@@ -172,6 +173,17 @@ class Strategy(ABC):
             What to keep, after each unit of work; the last one enters the store as a new version.
         """
         raise NotImplementedError(f"{self.name} sets `consolidates` but has no consolidate")
+
+    def embedding(self, meta: Meta) -> Encoder | None:
+        """Return an encoder in whose features classes lie apart that it never met; asked only where `embeds` is set.
+
+        Args:
+            meta: What `consolidate` kept.
+
+        Returns:
+            A fresh copy; None where it was trained on too little.
+        """
+        raise NotImplementedError(f"{self.name} sets `embeds` but has no embedding")
 
 
 def make_strategies(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, Strategy]:

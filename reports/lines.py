@@ -112,7 +112,8 @@ def _learned(story: Story, event: Mapping[str, Any]) -> str:
     held = f"{scored(event['accuracy'], _regression(story, event))} held out, " if event["accuracy"] is not None else ""
     guard = f"; guard: {event['verdict']}" if event.get("verdict") else ""
     helper = f"; helped by {event['helper']}" if event.get("helper") else ""
-    warned = "".join(f"; warning: {warning}" for warning in event.get("warnings") or ())
+    warned = f"; anchor: {event['anchor']}" if event.get("anchor") else ""
+    warned += "".join(f"; warning: {warning}" for warning in event.get("warnings") or ())
     return (
         f"learned by {way(event['strategy'], event['source'])}: {held}{count(event['units'], 'unit')} "
         f"({event['stopped']}), {flops(event['total_flops'])}, {event['seconds']:.2f} s CPU{helper}{guard}{warned}"

@@ -28,6 +28,8 @@ def in_short(summary: Json) -> list[list[str]]:
     cost = f"{units.flops(totals['flops'])} on the tasks; {seconds} of CPU time, evaluation included; "
     cost += f"{units.size(totals['store_bytes'])} are kept, {units.count(totals['encoders'], 'encoder')} among them."
     said.append(["Spent", cost])
+    if totals["sample_bytes"]:
+        said.append(["Samples", replayed(totals["sampled"], totals["sample_bytes"])])
     return [each for each in said if each[1]]
 
 
@@ -94,6 +96,17 @@ def _chosen(summary: Json) -> str:
         said += f"; {units.count(len(guarded), 'task')} trained a network under a guard, whose closed form "
         said += f"was kept instead in {those}{'' if kept == len(guarded) else ' of them'}"
     return f"{said}."
+
+
+def replayed(tasks: int | None, held: int) -> str:
+    """Say that samples are kept, which a run does only where its recipe or its method declares it.
+
+    Args:
+        tasks: Tasks of which samples are kept; None where nobody counts them.
+        held: Their bytes.
+    """
+    whose = "a buffer" if tasks is None else f"the episode memory, of {units.count(tasks, 'task')}"
+    return f"Samples as they came, or through the stem, are kept in {whose}: {units.size(held)}."
 
 
 def answered(share: float) -> str:

@@ -244,5 +244,7 @@ def _totals(story: Story, tasks: list[dict[str, Any]]) -> dict[str, Any]:
         "seconds": task_seconds + evaluation,
         "store_bytes": kept.get("store_bytes", 0),
         "encoders": kept.get("encoders", 0),
+        "sampled": kept.get("sampled"),
+        "sample_bytes": kept.get("sample_bytes") or 0,
         "anchor_share": answered / sum(samples) if shares and sum(samples) else None,
     }

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from . import units
-from .short import answered
+from .short import answered, replayed
 
 
 def overview(summary: Mapping[str, Any], whole: bool = False) -> RenderableType:
@@ -37,6 +37,8 @@ def overview(summary: Mapping[str, Any], whole: bool = False) -> RenderableType:
     parts.append(Text(f"{units.flops(totals['flops'])}, {units.seconds(totals['seconds'])} CPU, {kept}", style="dim"))
     if summary["bounded"] is not None:
         parts.append(Text(summary["bounded"]["said"], style="yellow"))
+    if totals["sample_bytes"]:
+        parts.append(Text(replayed(totals["sampled"], totals["sample_bytes"]), style="yellow"))
     if totals["anchor_share"] is not None:
         parts.append(Text(answered(totals["anchor_share"]), style="yellow"))
     joint = [task for task in summary["tasks"] if (task["parts"] or {}).get("together")]

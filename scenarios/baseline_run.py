@@ -166,6 +166,7 @@ def compete(
                 new_bytes=kept.total - kept_before,
                 store_bytes=kept.total,
                 encoders=1,
+                sample_bytes=kept.samples,
             )
             kept_before = kept.total
         yield from measures.after(phase[-1], contestant)

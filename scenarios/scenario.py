@@ -49,10 +49,11 @@ class AgentSpec(Spec):
     """Share of the support set that scores what is being learned, where a task brings no query part."""
     episode_memory: Annotated[int, Field(ge=0)] = 0
     """Tasks whose samples are kept for meta-training, the newest ones; 0 for none. Counted in the bytes kept."""
-    anchor: Literal["random", "patches", "raw", "none"] = "random"
+    anchor: Literal["random", "patches", "raw", "meta", "none"] = "random"
     """What the statistics that answer without a task label are kept of: "random" features of what the stem gives,
-    "patches" (features of random patch filters, for images as they come), or the "raw" input; "none" keeps none, which
-    saves time where the label of every task that was learned is given."""
+    "patches" (features of random patch filters, for images as they come), or the "raw" input; "meta" begins as "random"
+    and ends with an encoder that was trained on episodes, once that has proved better; "none" keeps none, which saves
+    time where the label of every task that was learned is given."""
     anchor_features: Count = 512
     """Number of random features of the anchor; of patch features about so many."""
     gate: bool = True
@@ -300,9 +301,12 @@ def _checked(
     check_setting(scenario.stream, where)
     if scenario.agent.anchor == "none" and not scenario.stream.setting.label_when_asked:
         setting = scenario.stream.setting.value
-        valid = f"a {setting} stream gives no task label, so statistics answer: random, patches or raw"
+        valid = f"a {setting} stream gives no task label, so statistics answer: random, patches, raw or meta"
         raise RecipeError(where, "agent.anchor", "none", valid)
     budget = scenario.budget
+    if scenario.agent.anchor == "meta" and not (scenario.agent.episode_memory and budget.consolidate):
+        valid = "an encoder is trained on episodes only with agent.episode_memory and budget.consolidate above 0"
+        raise RecipeError(where, "agent.anchor", "meta", valid)
     if budget.probe + budget.consolidate >= 1:
         found = budget.probe + budget.consolidate
         raise RecipeError(where, "budget.consolidate", found, "probe and consolidate together must be below 1")

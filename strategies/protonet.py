@@ -38,6 +38,7 @@ class ProtoNet(Strategy):
     closed_form: ClassVar[bool] = True
     uses_knowledge: ClassVar[bool] = False  # of stored encoders: what probing would find is not asked for
     consolidates: ClassVar[bool] = True
+    embeds: ClassVar[bool] = True
 
     @dataclass(frozen=True)
     class Settings(Nearest):
@@ -113,6 +114,12 @@ class ProtoNet(Strategy):
             loss.backward()
             adam.step()
             yield Meta(spec, state(encoder), _moments(adam, encoder))
+
+    def embedding(self, meta: Meta) -> Encoder | None:
+        """The encoder, once it was trained on enough tasks."""
+        if meta.spec["tasks"] < self.settings.min_tasks:
+            return None
+        return restore_encoder(meta.spec["encoder"], {n: t.clone() for n, t in meta.weights.items()})
 
 
 def draw_episode(episode: Episode, ways: int, shots: int, queries: int, rng: torch.Generator) -> Drawn:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from evermap.reports.account import account
 from evermap.reports.html import render
@@ -16,6 +18,7 @@ from evermap.reports.recipe import compact
 from evermap.reports.short import in_short
 from evermap.reports.story import PARTS, Origin, Story
 from evermap.reports.summary import summarise
+from evermap.reports.terminal import overview
 from evermap.reports.words import in_brief, left_by, standing_on, told
 from evermap.scenarios.record import read_record
 
@@ -150,6 +153,27 @@ def test_the_page_says_who_answered_without_a_label(
         assert "Without a task label" not in page
     else:
         assert f"Without a task label, {sentence}" in page
+
+
+@pytest.mark.parametrize(
+    ("kept", "sentence"),
+    [
+        ({"sampled": 3, "sample_bytes": 1500}, "are kept in the episode memory, of 3 tasks: 1.50 kB."),
+        ({"sampled": None, "sample_bytes": 1500}, "are kept in a buffer: 1.50 kB."),
+        ({"sampled": 0, "sample_bytes": 0}, None),
+    ],
+)
+def test_the_report_names_the_samples_that_are_kept(
+    kept: dict[str, Any], sentence: str | None, write: Callable[..., Path], tell: Callable[..., Any], tmp_path: Path
+) -> None:
+    told_ = tell(tasks=3)
+    events = [replace(e, **kept) if type(e).__name__ == "Remembered" else e for e in told_.events]
+    summary = summarise(read_record(write(type(told_)(events, told_.matrix), tmp_path / "run")))
+    page, shown = render(summary), StringIO()
+    Console(file=shown, width=200).print(overview(summary))
+    assert summary["totals"]["sample_bytes"] == kept["sample_bytes"]
+    for text in (page, shown.getvalue()):
+        assert (sentence in text) if sentence else ("are kept in" not in text)
 
 
 def test_regression_is_told_as_r2(write: Callable[..., Path], tell: Callable[..., Any], tmp_path: Path) -> None:

@@ -89,9 +89,10 @@ def scenario_page(page: Mapping[str, Any]) -> RenderableType:
 
     Args:
         page: "name", "origin", "description", "shows", "expected", "recipe" (nested tables) and "tasks": name, concept,
-            classes, samples, query, test and what else is special, per task, None where that is not known: "missing"
-            then says which data are not here; "shape" of one input, and "label": whether a task label is given when
-            asked. Optionally "estimate" (seconds and bytes) and "figure".
+            classes, "drawn" (the source's classes behind each of them), samples, query, test and what else is special,
+            per task, None where that is not known: "missing" then says which data are not here; "shape" of one input,
+            and "label": whether a task label is given when asked. Optionally "estimate" (seconds and bytes) and
+            "figure".
 
     Returns:
         What `evermap show` prints.
@@ -140,14 +141,14 @@ def _stream_table(tasks: Sequence[Mapping[str, Any]]) -> Table:
         title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), header_style="dim"
     )
     table.add_column("", justify="right", style="dim")
-    table.add_column("task", ratio=3, overflow="ellipsis", no_wrap=True)
-    table.add_column("classes", ratio=2, overflow="ellipsis", no_wrap=True)
+    table.add_column("task")
+    table.add_column("classes", overflow="ellipsis", no_wrap=True, max_width=20)
     table.add_column("samples", justify="right")
     table.add_column("query", justify="right")
     table.add_column("test", justify="right")
-    table.add_column("special", ratio=3, min_width=24)
+    table.add_column("special")
     for position, task in enumerate(tasks):
-        classes = " ".join(map(str, task["classes"]))
+        classes = " ".join("+".join(map(str, behind)) for behind in task["drawn"])
         texts = (task["name"], classes, task["samples"], task["query"] or "", task["test"], ", ".join(task["special"]))
         table.add_row(str(position + 1), *(Text(plain(text)) for text in texts))
     return table

@@ -183,6 +183,7 @@ def _tasks(plans: Sequence[TaskPlan], test: Sequence[int], cap: int | None, piec
                 "name": each.name,
                 "concept": each.concept,
                 "classes": list(each.classes),
+                "drawn": _drawn(each),
                 "samples": each.samples(piece),
                 "query": each.query * len(each.drawn),
                 "test": each.tested(test, cap),
@@ -190,3 +191,11 @@ def _tasks(plans: Sequence[TaskPlan], test: Sequence[int], cap: int | None, piec
             }
         )
     return rows
+
+
+def _drawn(made: TaskPlan) -> list[list[int]]:
+    """List the source's classes behind every output; several where classes are grouped."""
+    behind: list[list[int]] = [[] for _ in range(max(len(made.classes), 1))]
+    for k, position in zip(made.drawn, made.positions, strict=True):
+        behind[position].append(k)
+    return behind

@@ -125,6 +125,10 @@ def test_an_outline_tells_what_is_special_of_every_task() -> None:
     page = outline(load_scenario("demo"), "demo")
     special = {task["name"]: task["special"] for task in page["tasks"]}
     assert special["0 to 2"] == ["jointly (start)"]
+    drawn = {task["name"]: task["drawn"] for task in page["tasks"]}
+    assert drawn["0 to 2"] == [[0], [1], [2]]
+    assert drawn["three heaps"] == [[0, 3, 7], [1, 5, 8], [2, 4, 6, 9]]
+    assert all(behind != [k] for k, behind in enumerate(drawn["all digits relabelled"]))
     assert special["turned"] == ["rotate 30.0"]
     assert special["wrong labels"] == ["label noise 0.3"]
     assert special["all digits again"] == ["returns"]

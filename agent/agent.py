@@ -136,7 +136,9 @@ class LifelongAgent:
         per_class = (
             torch.bincount(bench.whole.support.y, minlength=task.outputs).min() if task.classes else len(task.support)
         )
-        scores = [source.score for source in (*bench.known.sources, *bench.known.fixed) if source.score is not None]
+        known = bench.known
+        candidates = (*known.sources, *known.fixed, *known.prepared)
+        scores = [source.score for source in candidates if source.score is not None]
         return Profiled(
             task=task.index,
             samples=len(task.support),

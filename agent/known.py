@@ -114,6 +114,7 @@ class Known:
         episodes: Samples of earlier tasks with inputs of this shape, oldest first; empty without an episode memory.
         joint: Name of the strategy that learned this task together with others, and a fresh copy of what it learned;
             None where the task came alone.
+        prepared: Encoders that strategies with a closed form of their own have trained on earlier tasks ("meta-3").
         chosen: Id of the source that the selector chose; None where it left the choice to the scores.
     """
 
@@ -124,6 +125,7 @@ class Known:
     metas: Mapping[str, Meta] = field(default_factory=dict)
     episodes: tuple[Episode, ...] = ()
     joint: tuple[str, Callable[[], Model]] | None = None
+    prepared: tuple[Source, ...] = ()
     chosen: str | None = None
 
     def best_source(self) -> Source:

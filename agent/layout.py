@@ -17,10 +17,10 @@ from .holdout import hold_out
 from .joint import Joint
 from .known import Known
 from .library import Library
-from .probe import price, probe, sample
+from .probe import Price, price, probe, sample, says_something
 from .selector import Option
 from .strategy import Strategy
-from .workbench import Workbench
+from .workbench import Workbench, open_to
 
 # Stored encoders that are probed for a task.
 MOST_CANDIDATES = 8
@@ -105,8 +105,9 @@ class Layout:
             if joint.model is not None:
                 known = replace(known, joint=(joint.strategy, joint.model.copy))
             ledger.pay("together", joint.flops, joint.seconds)
+        prices: Mapping[str, Price] = {}
         if probing:
-            known = self._probed(view, known, ledger, logme)
+            known, prices = self._probed(view, known, ledger, logme)
         return Workbench(
             task=seen,
             whole=replace(view, query=None),
@@ -117,29 +118,36 @@ class Layout:
             seed=settings.seed,
             score_every=settings.score_every,
             patience=settings.patience,
+            prices=prices,
         )
 
-    def _probed(self, view: Task, known: Known, ledger: Ledger, logme: bool = False) -> Known:
+    def _probed(
+        self, view: Task, known: Known, ledger: Ledger, logme: bool = False
+    ) -> tuple[Known, Mapping[str, Price]]:
         """Score what is known for a task, within the share for it: the default, some encoders, random features.
 
-        Encoders of models for the very task, which came before, are always among them; then the newest. An encoder that
-        was learned together with the task has seen the labels that would be left out: it is not scored.
+        Encoders that were trained on earlier tasks for a closed form are always among them, and those of models for the
+        very task, which came before; then the newest. An encoder that was learned together with the task has seen the
+        labels that would be left out: it is not scored. What does not fit into the share is not scored either.
         """
+        taught = [s for s in self._strategies.values() if s.consolidates and s.closed_form]
+        known = replace(known, prepared=tuple(each for s in taught for each in open_to(s, view, known)[1]))
         others = [
             s for s in known.sources if self._library.made_at(s.id) not in self.joint or view.index not in self.joint
         ]
         own = [s for s in others if any(r.label == view.label is not None for r in s.tasks)]
         chosen = [*own, *(s for s in others if s not in own)][:MOST_CANDIDATES]
-        candidates = [known.fixed[0], *chosen, *known.fixed[1:]]
+        candidates = [known.fixed[0], *known.prepared, *chosen, *known.fixed[1:]]
         share = self._settings.probe_share * ledger.limit
         with ledger.counting("profile"):
             prices = [price(source, view) for source in candidates]
         left = share - ledger.flops.get("profile", 0.0)
         samples = sample(view, prices, left, generator(self._settings.seed, view.index, "probe"))
         scores: dict[str, ProbeScore] = {}
-        for source, each in zip(candidates, prices, strict=True) if len(samples) > 1 else ():
-            if scores and ledger.flops.get("profile", 0.0) + each.of(len(samples)) > share:
+        for source, each in zip(candidates, prices, strict=True) if says_something(view, samples) else ():
+            if ledger.flops.get("profile", 0.0) + each.of(len(samples)) > share:
                 continue
             with ledger.counting("profile"):
                 scores[source.id] = probe(source, view, samples, logme)
-        return self._library.ranked(known, scores)
+        by_id = {source.id: each for source, each in zip(candidates, prices, strict=True)}
+        return self._library.ranked(known, scores), by_id

@@ -252,8 +252,9 @@ def _promised(option: Option, bench: Workbench) -> float | None:
 
     For `reuse` it is the agreement of the stored model that is compared.
     """
-    scores = {s.id: s.score for s in (*bench.known.sources, *bench.known.fixed) if s.score is not None}
-    without = [scores[s.id].closed_form for s in bench.known.fixed if s.id in scores]
+    known = bench.known
+    scores = {s.id: s.score for s in (*known.sources, *known.fixed, *known.prepared) if s.score is not None}
+    without = [scores[s.id].closed_form for s in known.fixed if s.id in scores]
     own = scores.get(option.source or "")
     if own is None or not without or bench.task.kind != "classification":
         return None

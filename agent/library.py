@@ -181,7 +181,7 @@ class Library:
             scored = [replace(source, score=scores.get(source.id)) for source in sources]
             return tuple(sorted(scored, key=lambda s: s.score.ridge_mse if s.score is not None else float("inf")))
 
-        return replace(known, sources=order(known.sources), fixed=order(known.fixed))
+        return replace(known, sources=order(known.sources), fixed=order(known.fixed), prepared=order(known.prepared))
 
     def made_at(self, encoder: str) -> int:
         """Return the position of the task after which a stored encoder was made."""

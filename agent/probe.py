@@ -42,17 +42,19 @@ def features_of(encoder: Encoder, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Price:
-    """What it takes to probe a representation, but for its stored heads.
+    """What it takes to probe a representation, or to put a closed-form head on it.
 
     Attributes:
         once: FLOPs of encoding one sample.
         features: Number of features, d.
         outputs: Number of outputs of the task, c.
+        said: Outputs of all stored heads that would be asked, together.
     """
 
     once: float
     features: int
     outputs: int
+    said: int = 0
 
     def of(self, n: int) -> float:
         """Tell what n samples take.
@@ -62,11 +64,29 @@ class Price:
 
         Returns:
             FLOPs. With m = min(n, d): n passes; for ridge 9 m³ + 2 n d m (twice that where d < n) and, for its six
-            penalties, 14 n m c + 12 n m; for neighbours 2 n² d; for means and weights 6 n d c.
+            penalties, 14 n m c + 12 n m; for neighbours 2 n² d; for means and weights 6 n d c; for s outputs of stored
+            heads 2 n d s, and for matching them 10 s c².
         """
+        d, c = self.features, self.outputs
+        return self._ridge(n) + 2 * n * n * d + 6 * n * d * c + 2 * n * d * self.said + 10 * self.said * c**2
+
+    def head(self, n: int, held_out: int) -> float:
+        """Tell what fitting a closed-form head on n samples and asking it about others takes, at the most.
+
+        Args:
+            n: Number of samples.
+            held_out: Number of samples that it is scored on.
+
+        Returns:
+            FLOPs: ridge and nearest means, both left out one by one, and the passes of the others.
+        """
+        d, c = self.features, self.outputs
+        return self._ridge(n) + 6 * n * d * c + held_out * (self.once + 2 * d * c)
+
+    def _ridge(self, n: int) -> float:
+        """Encoding n samples and one decomposition of them, with six penalties."""
         d, c, m = self.features, self.outputs, min(n, self.features)
-        ridge_flops = 9 * m**3 + (2 if d > n else 4) * n * d * m + n * m * (14 * c + 12)
-        return n * self.once + ridge_flops + 2 * n * n * d + 6 * n * d * c
+        return n * self.once + 9 * m**3 + (2 if d > n else 4) * n * d * m + n * m * (14 * c + 12)
 
 
 def price(source: Source, task: Task) -> Price:
@@ -77,7 +97,8 @@ def price(source: Source, task: Task) -> Price:
         task: The task.
     """
     features, once = counted(lambda: features_of(source.encoder(), task.support.x[:1]))
-    return Price(once, features.shape[1], task.outputs)
+    said = sum(len(record.classes) for record in _asked(source, task))
+    return Price(once, features.shape[1], task.outputs, said if task.kind == "classification" else 0)
 
 
 def sample(task: Task, prices: Sequence[Price], flops: float, rng: torch.Generator) -> Samples:
@@ -107,6 +128,19 @@ def sample(task: Task, prices: Sequence[Price], flops: float, rng: torch.Generat
             turn[mine] = torch.arange(int(mine.sum()))
         order = order[torch.sort(turn, stable=True).indices]
     return task.support.pick(order[:most].sort().values.to(task.support.x.device))
+
+
+def says_something(task: Task, samples: Samples) -> bool:
+    """Tell whether a score would mean anything: left out, a class of one sample has none any more.
+
+    Args:
+        task: The task, for its kind.
+        samples: What would be looked at.
+    """
+    if len(samples) < 2:
+        return False
+    several = task.kind == "regression" or int(samples.y.bincount().max()) > 1
+    return several or len(samples) >= FEWEST_TO_RECOGNISE
 
 
 @torch.no_grad()
@@ -161,16 +195,20 @@ def answers(
         A model's record, the model (a fresh copy), and its outputs, shape `(n, outputs)`.
     """
     encoded: dict[str | None, Tensor] = {} if features is None else {source.id: features}
-    for record in source.tasks:
-        if record.kind == task.kind and len(record.classes) >= task.outputs:
-            model = source.model(record)
-            # In place the models of a lineage all read its newest version, which is the source.
-            encoder = source.id if source.stored else record.encoder
-            if encoder not in encoded:
-                # What stands on a fixed representation was stored with a copy of it; one from elsewhere may differ.
-                same = features is not None and not source.stored and _equal(source.encoder(), model.encoder)
-                encoded[encoder] = encoded[source.id] if same else features_of(model.encoder, x)
-            yield record, model, model.head(encoded[encoder])
+    for record in _asked(source, task):
+        model = source.model(record)
+        # In place the models of a lineage all read its newest version, which is the source.
+        encoder = source.id if source.stored else record.encoder
+        if encoder not in encoded:
+            # What stands on a fixed representation was stored with a copy of it; one from elsewhere may differ.
+            same = features is not None and not source.stored and _equal(source.encoder(), model.encoder)
+            encoded[encoder] = encoded[source.id] if same else features_of(model.encoder, x)
+        yield record, model, model.head(encoded[encoder])
+
+
+def _asked(source: Source, task: Task) -> list[TaskRecord]:
+    """Records of the models on a representation that could say something of a task."""
+    return [r for r in source.tasks if r.kind == task.kind and len(r.classes) >= task.outputs]
 
 
 def _equal(one: Encoder, other: Encoder) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..errors import Diverged, StrategyError
@@ -11,7 +11,8 @@ from ..streams.task import Samples, Task
 from .arm import Arm, Point
 from .budget import Ledger
 from .events import Paused, Progress
-from .known import Known
+from .known import Known, Source
+from .probe import Price
 from .selector import Choice, Option
 from .strategy import Strategy
 from .work import place_of
@@ -28,6 +29,7 @@ class Workbench:
         known: What the store offers.
         ledger: What was spent and may be spent.
         strategies: All strategies by name.
+        prices: What it takes to put a closed-form head on a representation, by its id; empty where nothing was probed.
         seed: Seed of the run.
         score_every: Units between two scores of an arm.
         patience: Scores without a better one after which an arm stops.
@@ -48,19 +50,13 @@ class Workbench:
     choice: Choice | None = None
     trials: dict[Option, Arm] = field(default_factory=dict)
     heard: list[Progress] = field(default_factory=list)
+    prices: Mapping[str, Price] = field(default_factory=dict)
 
     def options(self) -> list[Option]:
         """List every way to learn the task: each strategy with each source, or why it does not apply."""
         found = []
         for name, strategy in self.strategies.items():
-            try:
-                why_not = strategy.applies(self.task, self.known)
-                sources = () if why_not is not None else strategy.sources(self.task, self.known)
-            except StrategyError:
-                raise
-            except Exception as error:
-                what = f"{type(error).__name__}: {error}{place_of(error)}"
-                raise StrategyError(name, self.task.name, 0, what) from error
+            why_not, sources = open_to(strategy, self.task, self.known)
             if why_not is not None:
                 found.append(Option(name, None, why_not))
                 continue
@@ -85,6 +81,18 @@ class Workbench:
             score_every=self.score_every,
             patience=self.patience,
         )
+
+    def head_price(self, option: Option) -> float:
+        """Price a closed-form head before it is fitted, and scored on the held-out samples.
+
+        Args:
+            option: Such a head.
+
+        Returns:
+            FLOPs, at the most; 0 where nothing is known of its representation.
+        """
+        price = self.prices.get(option.source or "")
+        return 0.0 if price is None else price.head(len(self.task.support), len(self.held_out or ()))
 
     def drive(
         self, option: Option, arm: Arm, limit: float, purpose: str = "learn", pause_every: int = 0
@@ -150,3 +158,27 @@ class Workbench:
             accuracy=point.score.accuracy if point.score else None,
             fraction=self._fraction(spent),
         )
+
+
+def open_to(strategy: Strategy, task: Task, known: Known) -> tuple[str | None, Sequence[Source]]:
+    """Ask a strategy whether it applies, and what it can start from.
+
+    Args:
+        strategy: The strategy.
+        task: The task as strategies see it.
+        known: What the store offers for it.
+
+    Returns:
+        Why it does not apply, None if it does; and its sources, best first.
+
+    Raises:
+        StrategyError: If it breaks.
+    """
+    try:
+        why_not = strategy.applies(task, known)
+        return why_not, () if why_not is not None else strategy.sources(task, known)
+    except StrategyError:
+        raise
+    except Exception as error:
+        what = f"{type(error).__name__}: {error}{place_of(error)}"
+        raise StrategyError(strategy.name, task.name, 0, what) from error

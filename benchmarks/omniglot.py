@@ -41,6 +41,7 @@ from torch.func import functional_call
 from evermap.errors import DataMissing, EvermapError, UserError
 from evermap.strategies.episodic import rotated_episodes_loss, similarity
 from evermap.strategies.meta_gradient import inner_step
+from evermap.strategies.one_step import one_step_loss
 
 ROOT = Path(__file__).resolve().parent.parent
 BESIDE = ROOT.parent / "shared" / "data"
@@ -288,33 +289,6 @@ class Maml:
 
     def _loss(self, body: nn.Module) -> Callable[[Any, Tensor, Tensor], Tensor]:
         return lambda theta, x, y: F.cross_entropy(self._outputs(body, theta, x), y)
-
-
-def one_step_loss(features: Tensor, shots: int, ways: int, size: Tensor | float, rng: torch.Generator) -> Tensor:
-    """Judge an encoder by MAML's query loss after one inner step, over many episodes on samples encoded once.
-
-    A head of C equal rows says 1/C of every class, whatever the sample: its gradient does not reach the features, and a
-    step of size α gives row c the value `w + α/C (m_c − m)`, with the mean m_c of the features of its class and the
-    mean m of all. What the rows have in common drops out of the softmax: logits are `α/C m_c · q`.
-
-    Args:
-        features: Shape `(classes, samples, d)`.
-        shots: Support samples of a class, below `samples`; every sample has its turn, and the others are queries.
-        ways: C; the classes are dealt out at random to as many episodes as they suffice for.
-        size: α/C.
-        rng: Deals.
-
-    Returns:
-        The mean log-loss of all queries of all episodes, a scalar.
-    """
-    classes, samples, _ = features.shape
-    dealt = torch.randperm(classes, generator=rng)[: classes // ways * ways].view(-1, ways)
-    episodes = features[dealt]  # (E, C, K, d)
-    turned = torch.cat([episodes.roll(-turn, dims=2) for turn in range(samples)])
-    rows = size * turned[:, :, :shots].mean(dim=2)  # (E·K, C, d)
-    logits = turned[:, :, shots:].flatten(1, 2) @ rows.transpose(1, 2)
-    labels = torch.arange(ways).repeat_interleave(samples - shots).expand(len(turned), -1)
-    return F.cross_entropy(logits.flatten(0, 1), labels.flatten())
 
 
 Recipe = ProtoNet | Maml

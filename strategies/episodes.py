@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from ..agent.known import Episode
 from .meta_gradient import Split
@@ -40,6 +41,51 @@ def deal(episode: Episode, shots: int, queries: int, rng: torch.Generator, devic
     given = episode.support.y.bincount(minlength=episode.outputs)[c]
     s, q = mixed[rank < given.clamp(max=shots)], mixed[(rank >= given) & (rank < given + queries)]
     return x[s], y[s], x[q], y[q]
+
+
+def is_wide(episode: Episode, classes: int, each: int) -> bool:
+    """Whether so many classes of an episode have so many samples: it can teach by all of them at once.
+
+    Args:
+        episode: The task's samples.
+        classes: How many classes make it wide.
+        each: Samples that a class must have.
+    """
+    if episode.kind == "regression":
+        return False
+    counts = sum(part.y.bincount(minlength=episode.outputs) for part in (episode.support, episode.query))
+    return int((torch.as_tensor(counts) >= each).sum()) >= classes
+
+
+def draw_wide(
+    episode: Episode, ways: int, each: int, rng: torch.Generator, device: torch.device | None = None
+) -> Tensor:
+    """Draw the samples of a wide episode, in which everyone is support and query in turn.
+
+    Args:
+        episode: The task's samples, support and query part put together; at least one class has `each` samples.
+        ways: Classes, at most.
+        each: Samples of every class.
+        rng: Draws classes and samples.
+        device: Where they are wanted; None leaves them where they are.
+
+    Returns:
+        Inputs, class by class, shape `(C * each, *input_shape)`.
+    """
+    y = torch.cat([episode.support.y, episode.query.y]).cpu()
+    counts = y.bincount(minlength=episode.outputs)
+    usable = (counts >= each).nonzero().flatten()
+    drawn = usable[torch.randperm(len(usable), generator=rng)[:ways]]
+    mixed = torch.randperm(len(y), generator=rng)
+    mixed = mixed[y[mixed].argsort(stable=True)]  # class by class, within a class at random
+    first = counts.cumsum(0) - counts
+    index = mixed[first[drawn][:, None] + torch.arange(each)].flatten()
+    n = len(episode.support)
+    x = episode.support.x.new_empty(len(index), *episode.support.x.shape[1:])
+    asked = index >= n
+    x[~asked] = episode.support.x[index[~asked].to(x.device)]
+    x[asked] = episode.query.x[index[asked].to(x.device) - n]
+    return x.to(device)
 
 
 def deal_batches(split: Split, steps: int, rng: torch.Generator) -> Batches:

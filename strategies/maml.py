@@ -23,7 +23,7 @@ from ..agent.strategy import Solution, Strategy
 from ..errors import RecipeError
 from ..streams.task import Task
 from .backend import losses_of, settled, settled_layout
-from .episodes import deal, teaches
+from .episodes import deal, draw_wide, is_wide, teaches
 from .meta_gradient import inner_step
 from .meta_start import fresh, put, restored, spread
 from .meta_training import MetaTraining, moved, sizes_of
@@ -59,6 +59,17 @@ class Maml(Strategy):
         anil: bool = setting(False, "Whether the inner loop adapts the head alone (Raghu 2020).")
         shots: int = setting(5, "Support samples of a class in meta-training, at most.", "samples")
         queries: int = setting(10, "Query samples of a class in meta-training, at most.", "samples")
+        wide_from: int = setting(
+            20,
+            "Classes from which on a task teaches by wide meta-steps (exact order, one inner step of fixed size): many "
+            "episodes share what is encoded once.",
+            "classes",
+        )
+        wide_classes: int = setting(60, "Classes of a wide meta-step, at most.", "classes")
+        wide_ways: int = setting(20, "Classes of each episode that they are dealt out to.", "classes")
+        wide_samples: int = setting(
+            5, "Samples of a class in a wide meta-step, each of them the support in its turn; two at least.", "samples"
+        )
         clamp: float = setting(10.0, "Bound of every entry of the meta-gradient.")
         min_tasks: int = setting(3, "Tasks it must have been meta-trained on before it adapts to one.", "tasks")
         backend: Literal["loop", "vmap", "axis", "auto"] = setting(
@@ -80,6 +91,12 @@ class Maml(Strategy):
             for name, value in numbers.items():
                 if not math.isfinite(value):
                     raise RecipeError(where, name, value, "must be finite")
+            for name in ("wide_from", "wide_classes", "wide_ways", "wide_samples"):
+                if numbers[name] < 2:
+                    raise RecipeError(where, name, numbers[name], "must be 2 or more")
+            if self.wide_ways > min(self.wide_from, self.wide_classes):
+                valid = "must be at most wide_from and wide_classes, lest there be no episode"
+                raise RecipeError(where, "wide_ways", self.wide_ways, valid)
             if self.order == "reptile":
                 if self.inner_steps < 2:
                     valid = 'must be at least 2 with order = "reptile": with one step it is plain joint training'
@@ -90,6 +107,11 @@ class Maml(Strategy):
                 if self.anil:
                     valid = 'must be false with order = "reptile": what the inner loop leaves alone would never learn'
                     raise RecipeError(where, "anil", self.anil, valid)
+
+        @property
+        def shares(self) -> bool:
+            """Whether episodes can share what is encoded: the first step from equal rows moves the head alone."""
+            return self.inner_steps == 1 and self.order == "second" and self.step_sizes == "fixed"
 
     def applies(self, task: Task, known: Known) -> str | None:
         """Needs a start that was meta-trained on enough tasks of this shape and kind."""
@@ -157,11 +179,16 @@ class Maml(Strategy):
             "backend": backend,
             "step_sizes": s.step_sizes,
         }
+        device = task.support.x.device
+        wide = [e for e in episodes if s.shares and is_wide(e, s.wide_from, s.wide_samples)]
         for _ in range(s.meta_steps):
-            order = torch.randperm(len(episodes), generator=rng)[: s.meta_batch]
-            drawn = [episodes[i] for i in order.tolist()]
-            device = task.support.x.device
-            training.step([(e.outputs, deal(e, s.shots, s.queries, rng, device)) for e in drawn], rng)
+            if wide:
+                one = wide[int(torch.randint(len(wide), (), generator=rng))]
+                training.wide_step(draw_wide(one, s.wide_classes, s.wide_samples, rng, device), rng)
+            else:
+                order = torch.randperm(len(episodes), generator=rng)[: s.meta_batch]
+                drawn = [episodes[i] for i in order.tolist()]
+                training.step([(e.outputs, deal(e, s.shots, s.queries, rng, device)) for e in drawn], rng)
             yield Meta(spec, *training.kept())
 
 

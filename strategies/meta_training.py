@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +16,7 @@ from .backend import Backend, in_channels_last, losses_of, mean_gradients, mean_
 from .episodes import deal_batches
 from .meta_gradient import MetaGradient, Parameters, Split
 from .meta_start import HEAD, SIZE, moments, restore_moments, restored_sizes, spread
+from .one_step import one_step_loss
 from .step_sizes import StepSizes, equal_sizes
 
 if TYPE_CHECKING:
@@ -81,13 +82,45 @@ class MetaTraining:
                     total[n] += share * (g.sum(dim=0, keepdim=True) if n in HEAD else g)
                 for n, g in found.sizes.items():
                     total[SIZE + n] += share * g
+        self._descend(total)
+        return loss
+
+    def wide_step(self, x: Tensor, rng: torch.Generator) -> float:
+        """Take one meta-step on many episodes that share what is encoded (`one_step.one_step_loss`).
+
+        Args:
+            x: Samples of many classes, class by class, shape `(classes * wide_samples, *input_shape)`.
+            rng: Deals the classes out to episodes.
+
+        Returns:
+            The mean query loss after adaptation.
+
+        Raises:
+            FloatingPointError: If it or a meta-gradient is not finite.
+        """
+        s, encoder = self._settings, self.network.encoder
+        encoder.train()
+        if self._channels_last and x.dim() == 4:
+            x = x.contiguous(memory_format=torch.channels_last)
+        features = encoder(x).view(-1, s.wide_samples, encoder.feature_size)
+        loss = one_step_loss(features, 1, s.wide_ways, s.inner_lr / s.wide_ways, rng)
+        if not bool(loss.isfinite()):
+            raise FloatingPointError(f"the query loss after adaptation is {loss.item()}")
+        moving = {n: p for n, p in self._learned.items() if n not in HEAD}
+        found = torch.autograd.grad(loss, list(moving.values()))
+        total = {n: torch.zeros_like(p) for n, p in self._learned.items()}
+        self._descend(total | dict(zip(moving, found, strict=True)))
+        return loss.item()
+
+    def _descend(self, gradients: Mapping[str, Tensor]) -> None:
+        """Let Adam take a step against clamped meta-gradients."""
         for n, p in self._learned.items():
             still = n in HEAD and self._kind == "classification"  # exactly no gradient; rounding would still move Adam
-            p.grad = torch.zeros_like(p) if still else total[n].clamp_(-self._settings.clamp, self._settings.clamp)
+            bound = self._settings.clamp
+            p.grad = torch.zeros_like(p) if still else gradients[n].clamp(-bound, bound)
             if bool(p.grad.isnan().any()):
                 raise FloatingPointError(f"the meta-gradient of {n} is NaN")
         self._adam.step()
-        return loss
 
     def kept(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Copy what is to be kept: weights with step sizes, and Adam's moments."""

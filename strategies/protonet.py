@@ -3,6 +3,10 @@
 Snell 2017 (arXiv 1703.05175), in a stream: after every task `consolidate` goes on training on the episode memory, with
 ways and shots of its own; `learn` takes the encoder as it is and fits prototypes to the new task, without a gradient
 step.
+
+Many ways at once teach more than few (the paper, §3.1), and encoding is what an episode costs. So a task of many
+classes teaches by *wide* episodes: a few samples of each of many classes, every one of them the support in its turn and
+a query otherwise. Where the memory holds such tasks, training steps are of them alone.
 """
 
 from __future__ import annotations
@@ -23,7 +27,8 @@ from ..agent.settings import positive, setting
 from ..agent.strategy import Solution, Strategy
 from ..errors import RecipeError
 from ..streams.task import Task
-from .episodic import Distance, episode_loss
+from .episodes import draw_wide, is_wide
+from .episodic import Distance, episode_loss, rotated_episodes_loss
 from .prototype import Nearest, nearest_head
 
 _MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -50,13 +55,23 @@ class ProtoNet(Strategy):
         meta_batch: int = setting(4, "Episodes of a training step; fewer while fewer are known.", "episodes")
         meta_steps: int = setting(200, "Training steps after a task, at most; the budget may allow fewer.", "steps")
         meta_lr: float = setting(0.003, "Learning rate of Adam.", "per step")
+        wide_from: int = setting(20, "Classes from which on a task teaches by wide episodes, one a step.", "classes")
+        wide_ways: int = setting(60, "Classes of a wide episode, at most.", "classes")
+        wide_samples: int = setting(
+            5, "Samples of a class in a wide episode, each of them the support in its turn; two at least.", "samples"
+        )
         min_tasks: int = setting(3, "Tasks the encoder must have been trained on before it is used.", "tasks")
 
         def __post_init__(self) -> None:
             numbers = {n: v for n, v in vars(self).items() if n not in ("distance", "prototypes")}
             positive("strategies.protonet", **numbers)
-            if self.ways < 2:
-                raise RecipeError("strategies.protonet", "ways", self.ways, "must be 2 or more: one class is no choice")
+            for name in ("ways", "wide_from", "wide_ways"):
+                if numbers[name] < 2:
+                    valid = "must be 2 or more: one class is no choice"
+                    raise RecipeError("strategies.protonet", name, numbers[name], valid)
+            if self.wide_samples < 2:
+                valid = "must be 2 or more: one sample leaves none to ask for"
+                raise RecipeError("strategies.protonet", "wide_samples", self.wide_samples, valid)
             if not math.isfinite(self.meta_lr):
                 raise RecipeError("strategies.protonet", "meta_lr", self.meta_lr, "must be finite")
 
@@ -89,7 +104,7 @@ class ProtoNet(Strategy):
         yield Solution(Model(encoder, head).to(x.device), helper=meta.id)
 
     def consolidate(self, task: Task, known: Known, rng: torch.Generator) -> Iterator[Meta]:
-        """Train the encoder on episodes of all tasks in the memory; one unit is one step of Adam."""
+        """Train the encoder on episodes of the tasks in the memory; one unit is one step of Adam."""
         episodes = [e for e in known.episodes if _teaches(e)]
         if task.kind == "regression" or not episodes:
             return
@@ -100,14 +115,17 @@ class ProtoNet(Strategy):
         _restore_moments(adam, encoder, meta.moments if meta is not None else {})
         device = task.support.x.device
         distance: Distance = "cosine" if s.distance == "cosine" else "euclidean"
+        wide = [e for e in episodes if is_wide(e, s.wide_from, s.wide_samples)]
         encoder.train()
         for _ in range(s.meta_steps):
-            order = torch.randperm(len(episodes), generator=rng)[: s.meta_batch].tolist()
-            losses = [
-                _loss(encoder, draw_episode(episodes[i], s.ways, s.shots, s.queries, rng), distance, device)
-                for i in order
-            ]
-            loss = torch.stack(losses).mean()
+            if wide:
+                one = wide[int(torch.randint(len(wide), (), generator=rng))]
+                x = draw_wide(one, s.wide_ways, s.wide_samples, rng, device)
+                loss = rotated_episodes_loss(encoder(x).view(-1, s.wide_samples, encoder.feature_size), 1, distance)
+            else:
+                order = torch.randperm(len(episodes), generator=rng)[: s.meta_batch].tolist()
+                drawn = [draw_episode(episodes[i], s.ways, s.shots, s.queries, rng) for i in order]
+                loss = torch.stack([_loss(encoder, each, distance, device) for each in drawn]).mean()
             if not bool(loss.isfinite()):
                 raise FloatingPointError(f"the loss of an episode is {loss.item()}")
             adam.zero_grad()

@@ -11,18 +11,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 
 from ...errors import UserError
 from ...streams.task import Task
 from ..arm import FEWEST_TO_CALIBRATE
 from ..events import JudgedArm, Learned, ProbeScore, Profiled
 from ..features import circumstances, features
+from ..heads import PLAIN, Head, by_experience, by_held_out, by_leave_one_out, taught
 from ..prior import Prior
 from ..recognition import recognised
 from ..selector import Choice, Option, Selector
 from ..tryout import Tried, lost_by, try_out
-from ..verdict import Gain, gain
+from ..verdict import Gain
 from ..workbench import Workbench
 from .probe import promises
 from .rules import FEW, by_rule
@@ -30,8 +30,6 @@ from .rules import FEW, by_rule
 # Arms that are tried at most; share of the budget that all but the winner may have, and that these and the profile may
 # have together.
 MOST_ARMS, TRY_SHARE, CHOOSING_SHARE = 4, 0.1, 0.2
-# Closed-form heads that are compared on held-out samples where there are too few samples to leave any out.
-MOST_HEADS = 4
 # How much smaller another representation's leave-one-out error must be than the default's, to be taken in its place.
 BETTER = 0.9
 # How far an early gain may be from what it becomes, and what is expected to come to it before that was seen; in nats.
@@ -84,6 +82,7 @@ class Auto(Selector):
         self._prior = Prior()
         self._uplifts = (0, 0.0)  # how often the last gain was compared with an early one, and the sum of differences
         self._tried: list[Tried] = []
+        self._heads: Mapping[str, Gain] = {}  # of heads on encoders that were trained for them
         self._features: tuple[float, ...] = ()
 
     def needs_profile(self, strategies: Mapping[str, Any]) -> bool:
@@ -94,17 +93,18 @@ class Auto(Selector):
         self, task: Task, profile: Profiled, options: Sequence[Option], bench: Workbench, rng: torch.Generator
     ) -> Choice:
         """Go through the steps of the class docstring."""
-        self._tried, self._features = [], features(profile, circumstances(bench))
+        self._tried, self._heads, self._features = [], {}, features(profile, circumstances(bench))
         if "shuffled" in self.without:
             self._features = tuple(self._features[i] for i in torch.randperm(len(self._features), generator=rng))
         scores = {score.candidate: score for score in profile.scores}
         open_to = [option for option in options if option.why_not is None]
         values = promises(open_to, scores)
-        default = self._default(open_to, bench, scores, profile)
+        head = self._default(open_to, bench, scores, profile)
         arms = self._ranked(open_to, bench, profile)
-        if default is None:
+        if head is None:
             option = arms[0] if arms else open_to[0]
             return Choice(option.strategy, option.source, "no closed-form head applies", values)
+        self._heads, default = head.gains, head.option
         bound = scores[default.source].closed_form if default.source in scores else 0.0
         known = recognised(task, open_to, bench, scores, bound)
         if known is not None:
@@ -114,17 +114,17 @@ class Auto(Selector):
         if not arms:
             return Choice(default.strategy, default.source, "nothing that could be trained applies", values)
         if len(bench.held_out or ()) < FEWEST_TO_CALIBRATE:
-            return self._by_experience(default, arms, bench, values)
+            return self._by_experience(head, arms, bench, values)
         return self._by_trying(default, arms, bench, values)
 
     # The default
 
     def _default(
         self, options: Sequence[Option], bench: Workbench, scores: Mapping[str, ProbeScore], profile: Profiled
-    ) -> Option | None:
-        """The closed-form head to beat: on the best representation, by leave-one-out or on held-out samples."""
-        closed = [option for option in options if option.strategy == "prototype"]
-        if not closed:
+    ) -> Head | None:
+        """The closed-form head to beat, by leave-one-out, on held-out samples or by experience."""
+        plain, special = [option for option in options if option.strategy == PLAIN], taught(options, bench)
+        if not plain:
             return None
         fixed = [source.id for source in bench.known.fixed]
         base = "raw" if "raw" in fixed else "stem"
@@ -137,12 +137,21 @@ class Auto(Selector):
                 return -(score.logme if score.logme is not None else -math.inf)
             return score.ridge_mse if option.source in fixed else score.ridge_mse / BETTER
 
-        order = sorted(closed, key=error)
-        if profile.per_class == 1 and bench.task.kind == "classification":  # left out, a class has no sample any more
+        def expected(strategy: str) -> Gain | None:
+            return self._expected(strategy) if self._prior.seen(strategy) >= ENOUGH else None
+
+        order = by_leave_one_out(plain, error, scores)
+        single = profile.per_class == 1 and bench.task.kind == "classification"  # left out, a class has none any more
+        if single:
             order.sort(key=lambda option: option.source != base)
-        if profile.per_class > FEW or len(bench.held_out or ()) < FEWEST_TO_CALIBRATE or "no-try" in self.without:
-            return order[0]
-        return _best_head(order[:MOST_HEADS], bench)
+        if profile.per_class > FEW:
+            return Head(by_leave_one_out([*order, *special], error, scores)[0])
+        if len(bench.held_out or ()) >= FEWEST_TO_CALIBRATE and "no-try" not in self.without:
+            return by_held_out(order, special, bench, expected, _left(bench) * bench.ledger.limit)
+        known = [option for option in special if expected(option.strategy) is not None]
+        new = [option for option in special if option not in known]
+        default = order[0] if single else by_leave_one_out([*order, *new], error, scores)[0]
+        return by_experience(default, known, expected)
 
     # What is trained
 
@@ -168,7 +177,7 @@ class Auto(Selector):
         return prior.expect(strategy, self._features)
 
     def _by_experience(
-        self, default: Option, arms: Sequence[Option], bench: Workbench, values: Mapping[Option, float]
+        self, head: Head, arms: Sequence[Option], bench: Workbench, values: Mapping[Option, float]
     ) -> Choice:
         """Leave the default only where experience is sure enough; train an encoder for the store either way."""
         expected = {o: self._expected(o.strategy) for o in arms if self._prior.seen(o.strategy) >= ENOUGH}
@@ -180,7 +189,14 @@ class Auto(Selector):
                 f"{best.strategy} promised a gain of {expected[best].nats:.2f} nats here"
             )
             return Choice(best.strategy, best.source, reason, values, expected=expected[best])
-        reason = f"{held} held-out samples cannot judge training; {default.source} has the least leave-one-out error"
+        default = head.option
+        why = f"{default.source} has the least leave-one-out error"
+        if head.expected is not None:
+            why = (
+                f"in {self._prior.seen(default.strategy)} tasks before {default.strategy} was worth a gain, here of "
+                f"{head.expected.nats:.2f} nats"
+            )
+        reason = f"{held} held-out samples cannot judge training; {why}"
         return Choice(default.strategy, default.source, reason, values, background=arms[0])
 
     def _by_trying(
@@ -246,7 +262,9 @@ class Auto(Selector):
         uplift = (UPLIFT + self._uplifts[1]) / (1 + self._uplifts[0])
         for strategy, begun in sorted(early.items()):
             self._prior.observe(strategy, self._features, Gain(begun.nats + uplift, math.hypot(begun.error, EARLY)))
-        self._tried = []
+        for strategy, measured in sorted(self._heads.items()):
+            self._prior.observe(strategy, self._features, measured)
+        self._tried, self._heads = [], {}
 
     def state(self) -> dict[str, Any]:
         """Return the sums behind what is expected."""
@@ -258,22 +276,6 @@ class Auto(Selector):
             self._prior.add(state["prior"])
             count, total = state["uplifts"]
             self._uplifts = (self._uplifts[0] + int(count), self._uplifts[1] + float(total))
-
-
-def _best_head(options: Sequence[Option], bench: Workbench) -> Option:
-    """The first one, unless another is better on the held-out samples by a standard error."""
-    lost, dearest = dict[Option, Tensor](), 0.0
-    for option in options:
-        if dearest > _left(bench) * bench.ledger.limit:
-            break
-        seen = lost_by(bench, option, 0.0)
-        if seen is not None:
-            lost[option], dearest = seen[1], max(dearest, seen[0].flops)
-    best = options[0]
-    for option in options[1:]:
-        if option in lost and best in lost and (g := gain(lost[option], lost[best], bench.task.kind)).nats > g.error:
-            best = option
-    return best
 
 
 def _left(bench: Workbench) -> float:

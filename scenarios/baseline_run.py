@@ -13,7 +13,7 @@ from ..agent.agent import LifelongAgent
 from ..agent.answer import Answer
 from ..agent.budget import Ledger
 from ..agent.encoder import Encoder
-from ..agent.events import Chosen, Evaluated, Event, Learned, Remembered
+from ..agent.events import Chosen, Evaluated, EvaluatedDuring, Event, Learned, Paused, Remembered
 from ..streams.seeds import derive
 from ..streams.stream import Stream
 from ..streams.task import Samples, Task
@@ -21,6 +21,7 @@ from .bytes_kept import Kept
 from .manifest import ended
 from .measures import Measures
 from .memory import forget_peak, peak_bytes
+from .onlooker import Midway, Pause, Says
 from .run_folder import RunFolder
 from .scenario import Scenario
 from .started import started
@@ -33,8 +34,8 @@ WAITING = "it learns once, when the last task has come"
 class Learner(Protocol):
     """What learns tasks within budgets, and answers; inputs come through the agent's stem."""
 
-    def learn(self, task: Task, limit: float, due: bool) -> None:
-        """Learn a task within so many FLOPs; `due` says whether it is evaluated next."""
+    def learn(self, task: Task, limit: float, due: bool, pause: Pause | None) -> None:
+        """Learn a task within so many FLOPs; `due` says whether it is evaluated next, `pause` who looks on."""
 
     def answer(self, x: Tensor, label: int | None) -> Answer:
         """Answer for inputs, shape `(n, *shape)`; `label` is the task label where the setting gives one."""
@@ -67,13 +68,14 @@ class Contestant:
         """Tell what may be spent on a task, in FLOPs: what an agent may."""
         return self._agent.budget(task)
 
-    def learn(self, task: Task, limit: float, due: bool) -> Learned:
+    def learn(self, task: Task, limit: float, due: bool, pause: Pause | None = None) -> Learned:
         """Learn a task as it came, with its query part where an agent would meta-train on that as well.
 
         Args:
             task: The task.
             limit: What may be spent on it in all.
             due: Whether it is evaluated next.
+            pause: Who looks on while it learns; None for nobody.
 
         Returns:
             The account.
@@ -83,7 +85,7 @@ class Contestant:
             seen = self._agent.library.view_task(task)
         if self._agent.settings.episode_memory:
             seen = _with_query(seen)
-        self.learner.learn(seen, ledger.left, due)
+        self.learner.learn(seen, ledger.left, due, pause)
         flops, seconds, steps, stopped = self.learner.spent
         ledger.pay("learn", flops, seconds)
         return Learned(
@@ -101,10 +103,14 @@ class Contestant:
             seconds=sum(ledger.seconds.values()),
         )
 
-    @torch.no_grad()
     def answer(self, x: Tensor, label: int | None) -> Answer:
         """Answer for inputs as they come, shape `(n, *input_shape)`."""
-        return self.learner.answer(self._agent.library.view_asked(x.to(self._agent.settings.device)), label)
+        return self.learner.answer(self.view(x), label)
+
+    @torch.no_grad()
+    def view(self, x: Tensor) -> Tensor:
+        """Send the inputs of a question through the agent's stem."""
+        return self._agent.library.view_asked(x.to(self._agent.settings.device))
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,7 @@ class Contender:
 
 
 def compete(
-    contestant: Contestant, contender: Contender, stream: Stream, measures: Measures, every: int
+    contestant: Contestant, contender: Contender, stream: Stream, measures: Measures, every: int, units: int = 0
 ) -> Generator[Event]:
     """Send a competitor through a stream.
 
@@ -139,9 +145,10 @@ def compete(
         stream: What arrives.
         measures: What tests it.
         every: Tasks between two rows.
+        units: Units of work between two evaluations while a task is learned; 0: there are none.
 
     Yields:
-        Everything that happens, in order.
+        Everything that happens, in order; what was evaluated while a task was learned, once it is.
     """
     yield from measures.start(contestant)
     total, kept_before = 0.0, 0
@@ -152,8 +159,11 @@ def compete(
             yield started(task, stream, budget)
             yield Chosen(task=task.index, strategy=contender.name, source=None, reason=contender.reason)
             due = final or (task is phase[-1] and task.index + 1 - measures.counted >= every)
-            learned = contestant.learn(task, total if contender.waits else budget, due)
-            notes = _notes(learned.total_flops, total if contender.sums else budget)
+            whole, looks = total if contender.sums else budget, list[EvaluatedDuring]()
+            pause = Pause(units, _look(contestant, contender, measures, task, whole, looks)) if units else None
+            learned = contestant.learn(task, total if contender.waits else budget, due, pause)
+            yield from looks
+            notes = _notes(learned.total_flops, whole)
             notes += (WAITING,) if contender.waits and not final else ()
             yield replace(learned, strategy=contender.name, warnings=notes)
             kept = contestant.learner.kept(task.index)
@@ -199,18 +209,21 @@ def contest(
     contestant = Contestant(agent, contender.make, stream)
     every = len(stream) if contender.waits else scenario.evaluate_every
     measures = Measures(stream, evaluate_every=every)
-    status, waiting = "failed", list[Event]()
+    status, waiting, during = "failed", list[Event](), list[dict[str, Any]]()
     forget_peak()
     folder.write_manifest(manifest)
     folder.write_events(())
     try:
-        for event in compete(contestant, contender, stream, measures, every):
+        for event in compete(contestant, contender, stream, measures, every, scenario.evaluate_units):
             waiting.append(event)
+            during += [event.to_json()] if isinstance(event, EvaluatedDuring) else []
             if isinstance(event, Evaluated):
                 folder.append_events(each.to_json() for each in waiting)
                 waiting.clear()
                 folder.write_matrix(measures.matrix())
                 folder.write_avalanche(measures.avalanche_values())
+                if during:
+                    folder.write_during(measures.columns, during)
             yield event
         status = "finished"
     except (KeyboardInterrupt, GeneratorExit):
@@ -219,6 +232,23 @@ def contest(
     finally:
         said = f"{measures.counted} of {len(stream)} tasks, {measures.rows} rows of the accuracy matrix"
         folder.write_manifest(ended(manifest, status, said, peak_bytes=peak_bytes()))
+
+
+def _look(
+    contestant: Contestant,
+    contender: Contender,
+    measures: Measures,
+    task: Task,
+    limit: float,
+    to: list[EvaluatedDuring],
+) -> Callable[[int, float, Says], None]:
+    """Make what evaluates a learner in the middle of a task, and puts down what was found."""
+
+    def look(done: int, flops: float, says: Says) -> None:
+        paused = Paused(task.index, contender.name, None, done, flops, min(1.0, flops / limit))
+        to.append(measures.look(paused, Midway(contestant.view, says, task.classes)))
+
+    return look
 
 
 def _with_query(task: Task) -> Task:

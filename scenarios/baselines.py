@@ -9,6 +9,7 @@ budget. What it is never given: test samples, and later tasks.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from .baselines_methods import Built
 from .baselines_networks import MultiHead, OneHead
 from .bytes_kept import Kept, kept_bytes
 from .meter import Meter
+from .onlooker import Pause, Says
 
 guard()  # before Avalanche, which imports torchvision
 from avalanche.benchmarks.scenarios import CLExperience, CLStream  # noqa: E402
@@ -41,7 +43,7 @@ from avalanche.benchmarks.utils import AvalancheDataset, ConstantSequence  # noq
 from avalanche.benchmarks.utils.classification_dataset import TaskAwareClassificationDataset  # noqa: E402
 from avalanche.benchmarks.utils.data_attribute import DataAttribute, TaskLabels  # noqa: E402
 from avalanche.logging import BaseLogger  # noqa: E402
-from avalanche.models import MultiTaskModule  # noqa: E402
+from avalanche.models import MultiTaskModule, NCMClassifier  # noqa: E402
 from avalanche.models.packnet import PackNetModel  # noqa: E402
 from avalanche.training import JointTraining, StreamingLDA  # noqa: E402
 from avalanche.training.plugins import EvaluationPlugin  # noqa: E402
@@ -147,13 +149,14 @@ class Baseline:
         """Whether it learns once, when the last task has come."""
         return isinstance(self.strategy, JointTraining)
 
-    def learn(self, task: Task, limit: float, due: bool = True) -> None:
+    def learn(self, task: Task, limit: float, due: bool = True, pause: Pause | None = None) -> None:
         """Train on a task; what it took is in `spent`.
 
         Args:
             task: The task, through the agent's stem.
             limit: FLOPs that may be spent; where it waits, of all tasks together.
             due: Whether it is evaluated next; what waits learns only then.
+            pause: Who looks on while it learns; None for nobody.
 
         Raises:
             StrategyError: If the strategy breaks, or its weights are no longer finite.
@@ -162,6 +165,10 @@ class Baseline:
         experience = _experience(task, position if task.label is not None else 0, self._benchmark(task))
         samples, batch = len(task.support), self.materials.settings["batch_size"]
         self._learned.append(experience)
+        known = self._classes.get(task.label, ())
+        self._classes[task.label] = (*known, *(k for k in task.classes if k not in known))
+        meter = self.meter
+        meter.pause = None if pause is None else lambda: pause(meter.steps, meter.flops, self._midway)
         todo: Any = experience
         if self.waits:
             todo, samples = self._learned, sum(len(each.dataset) for each in self._learned)
@@ -177,8 +184,6 @@ class Baseline:
                     raise StrategyError(self.name, task.name, self.meter.steps, what) from error
             if not finite(self.strategy.model):
                 raise Diverged(self.name, task.name, self.meter.steps, "its weights are no longer finite")
-        known = self._classes.get(task.label, ())
-        self._classes[task.label] = (*known, *(k for k in task.classes if k not in known))
         if not self.waits:
             self._learned.clear()
 
@@ -190,12 +195,26 @@ class Baseline:
             x: Inputs through the agent's stem, shape `(n, *shape)`.
             label: The task label; None where none is given.
         """
-        classes = self._classes.get(label, ())
-        if not classes or (self.waits and not self.strategy._is_fitted):
+        if self.waits and not self.strategy._is_fitted:
             return Answer.nothing(len(x))
-        model = self.strategy.model.eval()
-        if isinstance(self.strategy, StreamingLDA):
-            outputs = self.strategy.predict(model(x))
+        return self._said(self.strategy, x, label)
+
+    def _midway(self) -> Says:
+        """Make what would answer now: a copy, since some networks change what they hold when they are asked."""
+        strategy = copy.copy(self.strategy)
+        strategy.model = model = copy.deepcopy(self.strategy.model)
+        if isinstance(model, PackNetModel) and model.state == PackNetModel.State.POST_PRUNE:
+            model.freeze_pruned()  # as it will do when the task ends: it answers for earlier tasks only then
+        return lambda x, label: self._said(strategy, x, label)
+
+    @torch.no_grad()
+    def _said(self, strategy: Any, x: Tensor, label: int | None) -> Answer:
+        classes, model = self._classes.get(label, ()), strategy.model.eval()
+        nearest = getattr(model, "eval_classifier", None)
+        if not classes or (isinstance(nearest, NCMClassifier) and not nearest.class_means_dict):
+            return Answer.nothing(len(x))
+        if isinstance(strategy, StreamingLDA):
+            outputs = strategy.predict(model(x))
         elif isinstance(model, (MultiTaskModule, PackNetModel)):
             outputs = model(x, torch.full((len(x),), self._position[label], device=x.device))
         else:

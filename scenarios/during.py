@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from ..agent.agent import LifelongAgent
 from ..agent.events import EvaluatedDuring, Event, Paused
-from ..agent.interim import Interim
 from ..agent.randomness import OwnRandomness
 from ..streams.stream import Stream
 from ..streams.task import Task
@@ -16,6 +15,14 @@ from .examination import Answers, Examiner, TestSets
 from .full_width import NotFinite
 
 T = TypeVar("T")
+
+
+class Midway(Answers, Protocol):
+    """What would answer now, in the middle of learning a task."""
+
+    @property
+    def alone(self) -> Answers:
+        """What is at work by itself, for who asks about the task at hand without a label."""
 
 
 class Watch:
@@ -61,7 +68,7 @@ class Watch:
         finally:
             learning.close()
 
-    def look(self, paused: Paused, interim: Interim) -> EvaluatedDuring:
+    def look(self, paused: Paused, interim: Midway) -> EvaluatedDuring:
         """Evaluate on the concepts of the tasks so far, the one at hand among them.
 
         Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..strategies.training import Sgd, descend, optimiser
 from ..streams.seeds import derive
 from ..streams.task import Task
 from .bytes_kept import Kept
+from .onlooker import Pause
 
 
 class Joint:
@@ -46,13 +48,14 @@ class Joint:
         self._budget = 0.0
         self._network: nn.ModuleDict | None = None
 
-    def learn(self, task: Task, limit: float, due: bool) -> None:
+    def learn(self, task: Task, limit: float, due: bool, pause: Pause | None = None) -> None:
         """Take in a task, and train anew where an evaluation is due.
 
         Args:
             task: The task, through the agent's stem.
             limit: Its budget in FLOPs, which is added to those before it.
             due: Whether it is evaluated after this task; else training would be for nothing.
+            pause: Who looks on while it is trained; None for nobody.
 
         Raises:
             StrategyError: If the loss is no longer finite.
@@ -67,17 +70,30 @@ class Joint:
             heads = {_slot(each): self._head(each) for each in self._tasks}
         network = nn.ModuleDict({"encoder": copy.deepcopy(self._first), **heads}).to(task.support.x.device)
         work = Work(self._train(network, torch.Generator().manual_seed(seed)), "joint", task.name, seed)
-        self.stopped = work.advance(self._budget, lambda: False, lambda _: None)
-        self.flops, self.seconds, self.steps = work.flops, work.seconds, work.units
+        looked = 0.0
+
+        def look() -> bool:
+            nonlocal looked
+            if pause is not None:
+                began = time.process_time()
+                pause(work.units, work.flops, lambda: lambda x, label: self._said(network, x, label))
+                looked += time.process_time() - began
+            return False  # it goes on
+
+        self.stopped = work.advance(self._budget, look, lambda _: None)
+        self.flops, self.seconds, self.steps = work.flops, work.seconds - looked, work.units
         self._network = network.eval().requires_grad_(False)
 
-    @torch.no_grad()
     def answer(self, x: Tensor, label: int | None) -> Answer:
         """Answer for inputs through the agent's stem, shape `(n, *shape)`, with what was trained last."""
+        return Answer.nothing(len(x)) if self._network is None else self._said(self._network, x, label)
+
+    @torch.no_grad()
+    def _said(self, network: nn.ModuleDict, x: Tensor, label: int | None) -> Answer:
         known = [task for task in self._tasks if task.label == label]
-        if self._network is None or not known:
+        if not known:
             return Answer.nothing(len(x))
-        outputs = self._network[_slot(known[-1])](self._network["encoder"](x))
+        outputs = network[_slot(known[-1])](network["encoder"](x))
         if known[-1].kind == "regression":
             return Answer.of_values(outputs.cpu())
         classes = tuple(dict.fromkeys(k for task in known for k in task.classes))

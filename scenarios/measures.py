@@ -13,12 +13,12 @@ from torch import Tensor
 
 from ..agent.agent import LifelongAgent
 from ..agent.asked import Asked
-from ..agent.events import Evaluated, Event
+from ..agent.events import Evaluated, EvaluatedDuring, Event, Paused
 from ..agent.randomness import OwnRandomness
 from ..streams.stream import Stream, TestSet
 from ..streams.task import Task
 from ..streams.torchvision_guard import guard
-from .during import Watch
+from .during import Midway, Watch
 from .examination import Answers as Answers  # part of this module's face
 from .examination import Examiner, TestSets, batches
 from .marks import Marks, pooled
@@ -123,6 +123,10 @@ class Measures:
     ) -> Generator[Event, None, T]:
         """Look on while a task is learned, and evaluate wherever learning pauses; see `during.Watch`."""
         return (yield from self._watch.watched(learning, task, agent))
+
+    def look(self, paused: Paused, interim: Midway) -> EvaluatedDuring:
+        """Evaluate what would answer now on the concepts of the tasks so far; see `during.Watch`."""
+        return self._watch.look(paused, interim)
 
     def restore(self, rows: Sequence[Evaluated], avalanche: Sequence[tuple[int, str, float]] = ()) -> None:
         """Take up recorded rows: afterwards everything is as if they had been evaluated here.

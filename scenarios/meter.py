@@ -25,6 +25,7 @@ class Meter:
         seconds: CPU seconds of it.
         steps: Steps of it.
         stopped: Whether the budget ended it.
+        pause: Called after every step, at nobody's cost; None for nothing.
     """
 
     def __init__(self, passes_after: float = 0.0) -> None:
@@ -36,6 +37,7 @@ class Meter:
         """
         self.first, self.last = _First(self), _Last(self)
         self.flops, self.seconds, self.steps, self.stopped = 0.0, 0.0, 0, False
+        self.pause: Callable[[], None] | None = None
         self._passes_after, self._after_per_sample = passes_after, None if passes_after else 0.0
         self._open: Counter | None = None
         self._unit = self._outside = 0.0
@@ -53,13 +55,13 @@ class Meter:
         """
         self.flops, self.seconds, self.steps, self.stopped = 0.0, 0.0, 0, False
         self._limit, self._samples, self._batch, self._unit = limit, max(samples, 1), max(min(batch, samples), 1), 0.0
-        start = time.process_time()
+        start, self._paused = time.process_time(), 0.0
         self._count()
         try:
             work()
         finally:
             self._close()
-            self.seconds = time.process_time() - start
+            self.seconds = time.process_time() - start - self._paused
         if self._passes_after:
             self._after_per_sample = self._outside / self._samples
 
@@ -85,6 +87,13 @@ class Meter:
         if self.flops + self._unit + self._reserve() > self._limit:
             self.stopped = True
             stop()
+
+    def rest(self) -> None:
+        """Let somebody look on after a step: nothing is being counted then, and the time is not that of the work."""
+        if self.pause is not None:
+            began = time.process_time()
+            self.pause()
+            self._paused += time.process_time() - began
 
     def epoch_ends(self, stop: Callable[[], None]) -> None:
         """Count what comes now until the next step; stop where an epoch takes nothing, and would so for ever."""
@@ -134,6 +143,7 @@ class _Last:
     def after_training_iteration(self, strategy: Any, **kwargs: Any) -> None:
         """A step ends."""
         self.meter.step_ends(strategy.stop_training)
+        self.meter.rest()
 
     def after_training_epoch(self, strategy: Any, **kwargs: Any) -> None:
         """An epoch ends."""

@@ -20,7 +20,7 @@ from ..streams.plan import TaskPlan, plan
 from ..streams.source import Sizes, Source
 from ..streams.spec import Count, Share, Spec, StreamSpec, TomlValue
 from ..streams.supply import sizes_of, used_sources
-from .competitor import BOUNDS, INDEPENDENT, PREFIX, is_competitor, parse, table
+from .competitor import BOUNDS, PREFIX, is_competitor, parse, table
 from .data_paths import anchored, sources_of
 from .explain import explain
 from .override import WHERE, changed, override
@@ -348,9 +348,6 @@ def check_competitor(scenario: Scenario, plans: Sequence[TaskPlan], where: str) 
         why_not = competitor.refusal(scenario.stream.setting, regression, own_labels, len(plans))
         if why_not is not None:
             raise RecipeError(where, "agent.selector", text, why_not)
-        if scenario.evaluate_units and competitor.name != INDEPENDENT:  # that one is evermap's agent
-            valid = f"{text} does not pause while it learns, so nothing could be evaluated on the way: 0"
-            raise RecipeError(where, "evaluate_units", scenario.evaluate_units, valid)
 
 
 def _check_names(scenario: Scenario, where: str) -> None:

@@ -29,6 +29,10 @@ QUICK = {("Naive", "task-incremental"), ("Replay", "class-incremental"), ("EWC",
 QUICK |= {("PackNet", "task-incremental"), ("StreamingLDA", "online"), ("JointTraining", "class-incremental")}
 
 
+LOOKED_AT = {("Naive", "task-incremental"), ("ICaRL", "class-incremental"), ("StreamingLDA", "online")}
+LOOKED_AT |= {("PackNet", "task-incremental"), ("SCR", "domain-incremental"), ("joint", "class-incremental")}
+
+
 def recipe(agent: str, setting: str, *more: str):
     classes = ["stream.class_order=[0, 1, 2, 3, 4, 5]"] if setting != "domain-incremental" else []
     changes = [f"stream.setting={setting}", "stream.source=digits", *classes, *SMALL, "budget.flops=3e7", *more]
@@ -74,6 +78,63 @@ def test_every_strategy_runs_where_the_table_says_and_within_its_budget(name, se
     page, summary = report(tmp_path)
     assert page.is_file()
     assert all(each["strategy"].startswith("avalanche:") for each in summary["tasks"])
+
+
+@pytest.mark.parametrize(
+    ("name", "setting"),
+    [
+        pytest.param(*p, marks=() if p in LOOKED_AT else pytest.mark.slow, id="-".join(p))
+        for p in [*PAIRS, *(("joint", setting) for setting in STREAMS)]
+    ],
+)
+def test_who_looks_on_while_it_learns_changes_nothing(name, setting, tmp_path):
+    if name == "GEM":
+        pytest.importorskip("quadprog")
+    arguments = {"MER": "(mem_size=20, batch_size_mem=4)"}.get(name, "")
+    agent = name if name == "joint" else f"avalanche:{name}{arguments}"
+    k = 1 if name == "StreamingLDA" else 2  # that one has all of a task as one step
+    alone, watched = (
+        play(agent, setting, tmp_path / str(units), "budget.flops=6e6", f"evaluate_units={units}") for units in (0, k)
+    )
+    looks = of(watched, "EvaluatedDuring")
+    assert looks
+    assert (tmp_path / str(k) / "during.csv").read_text().count("\n") == len(looks) + 1
+    for each in ("matrix.csv", "avalanche.csv"):
+        assert (tmp_path / "0" / each).read_bytes() == (tmp_path / str(k) / each).read_bytes()
+    left = [event for event in watched if event["event"] != "EvaluatedDuring"]
+    for event in (*alone, *left):
+        event.pop("seconds", None)
+    assert left == alone
+    assert all(0 < each["fraction"] <= 1 and each["unit"] % k == 0 for each in looks)
+
+
+def test_what_is_seen_on_the_way_is_what_it_would_answer_there(tmp_path):
+    events = play("avalanche:Naive(lr=0.01)", "class-incremental", tmp_path, "evaluate_units=1", "budget.flops=6e6")
+    rows, looks = of(events, "Evaluated"), of(events, "EvaluatedDuring")
+    for learned in of(events, "Learned"):
+        mine = [each for each in looks if each["task"] == learned["task"]]
+        assert [each["unit"] for each in mine] == list(range(1, learned["units"] + 1))
+        seen, row = mine[-1]["values"], rows[learned["task"] + 1]["values"]
+        assert [a for a in seen if a is not None] == list(row[: learned["task"] + 1]), (
+            "after the last step, it is the row"
+        )
+    second = [each for each in looks if each["task"] == 1]
+    assert second[0]["own"] > second[0]["values"][1], "among its own classes it is right sooner"
+    lowest = [
+        min([each["values"][j] for each in looks if each["task"] > j] + [row["values"][j] for row in rows[j + 1 :]])
+        for j in range(2)  # what was learned last had no time to fall
+    ]
+    summary = report(tmp_path)[1]
+    (found,) = [each["value"] for each in summary["measures"] if each["name"] == "lowest accuracy"]
+    assert found == pytest.approx(sum(lowest) / 2)
+
+
+def test_joint_is_looked_at_while_it_is_trained_anew(tmp_path):
+    events = play("joint", "class-incremental", tmp_path, "evaluate_units=3", "budget.flops=6e6")
+    units = {task: [e["unit"] for e in of(events, "EvaluatedDuring") if e["task"] == task] for task in range(3)}
+    for learned in of(events, "Learned"):
+        assert units[learned["task"]] == list(range(3, learned["units"] + 1, 3))
+    assert len(units[2]) > len(units[0]), "it has the budgets of all tasks"
 
 
 def test_a_memory_holds_what_it_may_and_is_counted(tmp_path):

@@ -125,14 +125,6 @@ def test_a_recipe_refuses_before_anything_starts():
     )
 
 
-def test_evaluating_on_the_way_is_refused_for_what_does_not_pause():
-    for agent in ("avalanche:Naive", "joint"):
-        with pytest.raises(RecipeError, match="does not pause while it learns") as error:
-            load_scenario("digits-split", ["evaluate_units=5", f"agent.selector={agent}"])
-        assert error.value.exit_code == 2
-    assert load_scenario("digits-split", ["evaluate_units=5", "agent.selector=independent"]).evaluate_units == 5
-
-
 def test_the_table_is_complete_and_its_defaults_are_valid():
     assert len(table()) >= 23
     settings = {setting.value for setting in Setting}

@@ -169,7 +169,9 @@ def test_runs_are_kept_and_the_table_is_completed(omniglot, folder, tmp_path, ca
     finally:
         omniglot.CELLS = omniglot_cells
     capsys.readouterr()
-    assert omniglot.main(["table", "--results", str(results)]) == 0
+    assert omniglot.main(["table", "--results", str(results), "--figure", str(tmp_path / "curve.svg")]) == 0
+    drawn = (tmp_path / "curve.svg").read_text("utf-8")
+    assert drawn.count("<!-- protonet random -->") == drawn.count("<!-- maml alphabet -->") == 1, "in the legend, once"
     said = capsys.readouterr().out
     rows = {line.split("|")[1].strip(): line.split("|")[2:] for line in said.splitlines() if line.startswith("| ")}
     assert rows["ProtoNet, random"][1].strip() == "1, 2"

@@ -483,8 +483,9 @@ def figure(results: dict[str, Any], path: Path) -> None:
     colours = {"protonet random": "C0", "protonet alphabet": "C9", "maml random": "C3", "maml alphabet": "C1"}
     for name, result in sorted(results.items()):
         kind = name.rpartition(" ")[0]
-        seconds, accuracy, _ = zip(*result["curve"], strict=True)
-        axis.plot(seconds, [100 - a for a in accuracy], "o-", ms=3, lw=1, color=colours[kind], label=kind)
+        # Nothing that is drawn on a logarithmic axis may be zero: a run of a few steps takes "0.0 seconds".
+        points = [(max(seconds, 0.1), max(100 - accuracy, 0.1)) for seconds, accuracy, _ in result["curve"]]
+        axis.plot(*zip(*points, strict=True), "o-", ms=3, lw=1, color=colours[kind], label=kind)
     axis.set(xscale="log", yscale="log", xlabel="CPU seconds of training", ylabel="5-way 1-shot error in %")
     ticks = (1, 2, 5, 10, 20, 50)
     axis.set_yticks(ticks, [str(tick) for tick in ticks])

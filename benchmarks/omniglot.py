@@ -26,7 +26,7 @@ import statistics
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -357,9 +357,15 @@ def _nearest(
 
 
 def run(
-    recipe: Recipe, data: Omniglot, split: str, seed: int, episodes: int, tell: Callable[[str], None]
+    recipe: Recipe,
+    data: Omniglot,
+    split: str,
+    seed: int,
+    episodes: int,
+    tell: Callable[[str], None],
+    cells: Sequence[tuple[int, int]] = (),
 ) -> dict[str, Any]:
-    """Train with one seed, testing along the way and at the end.
+    """Train with one seed, testing along the way and at the end: the first cell and `cells`; all where there are none.
 
     Returns:
         CPU seconds of training, the curve (CPU seconds, accuracy of the first cell in %, episodes), and for every cell
@@ -368,6 +374,7 @@ def run(
     training, test = data.split(split)
     torch.manual_seed(seed)
     rng = torch.Generator().manual_seed(seed)
+    asked = [cell for cell in CELLS if cell == CELLS[0] or not cells or cell in cells]
     looks = {round(recipe.steps * 2.0 ** (i - POINTS)) for i in range(1, POINTS)} - {0}
     spent, curve, result = 0.0, [], {}
     start = time.process_time()
@@ -375,7 +382,7 @@ def run(
         if step in looks or step == recipe.steps:
             spent += time.process_time() - start
             last = step == recipe.steps
-            for ways, shots in CELLS if last else CELLS[:1]:
+            for ways, shots in asked if last else CELLS[:1]:
                 count = episodes if last else min(episodes, 200)
                 drawn = torch.Generator().manual_seed(1000 + 100 * ways + shots)
                 accuracy, half = interval(answers(test, ways, shots, count, drawn))
@@ -525,6 +532,8 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
         made.add_argument("--seeds", type=int, nargs="+", default=[1])
         made.add_argument("--split", choices=("random", "alphabet"), default="random")
         made.add_argument("--episodes", type=int, default=1000, help="test episodes of a cell")
+        named = [f"{w}w{s}s" for w, s in CELLS]
+        made.add_argument("--cells", nargs="+", choices=named, default=[], help="what is tested beside 5w1s (all)")
         made.add_argument("--again", action="store_true", help="run anew what is finished")
         default = Path(os.environ.get("EVERMAP_DATA") or BESIDE)
         made.add_argument(
@@ -584,7 +593,8 @@ def play(given: argparse.Namespace) -> None:
             same = results[name]["recipe"] == asdict(recipe)
             print(f"{name} is finished{'' if same else ' with another recipe'}; --again runs it anew", flush=True)
             continue
-        made = run(recipe, data, given.split, seed, given.episodes, lambda text: print(text, flush=True))
+        cells = [cell for cell in CELLS if f"{cell[0]}w{cell[1]}s" in given.cells]
+        made = run(recipe, data, given.split, seed, given.episodes, lambda text: print(text, flush=True), cells)
         about = {"recipe": asdict(recipe), "machine": processor()}
         results = finished(given.results)  # again: another process may have added to it meanwhile
         results[name] = {**made, **about, "torch": torch.__version__, "date": date.today().isoformat()}

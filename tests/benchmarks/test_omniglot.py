@@ -166,6 +166,8 @@ def test_runs_are_kept_and_the_table_is_completed(omniglot, folder, tmp_path, ca
         assert omniglot.main(["protonet", *tiny, "--shift", "1"]) == 0
         assert "finished with another recipe" in capsys.readouterr().out
         assert omniglot.main(["maml", *common, *TINY_MAML, "--split", "alphabet"]) == 0
+        assert omniglot.main(["protonet", *tiny, "--split", "alphabet", "--cells", "5w1s"]) == 0
+        assert set(json.loads(results.read_text())["protonet alphabet 1"]["cells"]) == {"5w1s"}
     finally:
         omniglot.CELLS = omniglot_cells
     capsys.readouterr()
@@ -179,6 +181,7 @@ def test_runs_are_kept_and_the_table_is_completed(omniglot, folder, tmp_path, ca
     assert rows["ProtoNet, random"][5].strip() == "not run yet"
     assert "(one seed)" in rows["MAML, alphabet"][3]
     assert rows["MAML, random"][0].strip() == "–"
+    assert [cell.strip() for cell in rows["ProtoNet, alphabet"][4:6]] == ["not run yet", "not run yet"]
     assert "- maml, 5-way 1-shot, 98.0 or more: not run yet" in said
 
 

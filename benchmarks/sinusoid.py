@@ -26,7 +26,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -191,18 +190,22 @@ def table(found: dict[str, Tensor]) -> list[str]:
     return lines
 
 
-def figure(found: dict[int, dict[str, Tensor]], path: Path) -> None:
-    """Draw the errors over the steps on a logarithmic scale."""
+# By number of shots and method the mean errors, a row a seed: a value for every number of steps, or one.
+Means = dict[str, dict[str, list[list[float]]]]
+
+
+def figure(means: Means, path: Path) -> None:
+    """Draw the errors over the steps, averaged over seeds, on a logarithmic scale."""
     import matplotlib as mpl
 
     mpl.use("agg")
     import matplotlib.pyplot as plt
 
     mpl.rcParams["svg.hashsalt"] = "evermap"
-    shape, axes = plt.subplots(1, len(found), figsize=(4.5 * len(found), 3.4), sharey=True, squeeze=False)
-    for axis, (shots, methods) in zip(axes[0], found.items(), strict=True):
-        for name, e in methods.items():
-            mean = e.mean(dim=(0, 2)).tolist()
+    shape, axes = plt.subplots(1, len(means), figsize=(4.5 * len(means), 3.4), sharey=True, squeeze=False)
+    for axis, shots in zip(axes[0], sorted(means, key=int), strict=True):
+        for name, rows in means[shots].items():
+            mean = np.asarray(rows).mean(axis=0).tolist()
             line, style = (mean, "-") if len(mean) > 1 else (mean * (STEPS + 1), "--")
             axis.plot(range(STEPS + 1), line, style, label=name)
         axis.set(yscale="log", xlabel="gradient steps", title=f"{shots} shots")
@@ -216,14 +219,16 @@ def figure(found: dict[int, dict[str, Tensor]], path: Path) -> None:
 def parser() -> argparse.ArgumentParser:
     """Describe the options."""
     made = argparse.ArgumentParser(description="Measure MAML and baselines on sinusoids.")
-    made.add_argument("--shots", type=int, nargs="+", default=[5, 10], help="given points of a task (5 10)")
+    made.add_argument(
+        "--shots", type=int, nargs="*", default=[5, 10], help="given points of a task (5 10); may be none"
+    )
     made.add_argument("--steps", type=int, default=70_000, help="meta-steps, as many as in the paper (70000)")
     made.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="training seeds (0 1 2)")
     made.add_argument("--tasks", type=int, default=600, help="new tasks to test on (600)")
     made.add_argument("--queries", type=int, default=100, help="points of a task that are asked for (100)")
     made.add_argument("--others", type=int, default=200, help="tasks on which baselines choose their settings (200)")
     made.add_argument("--figure", type=Path, help="also draw the errors into this file (.svg, .png, .pdf)")
-    made.add_argument("--json", type=Path, help="also write the mean errors into this file")
+    made.add_argument("--json", type=Path, help="add the mean errors to this file; the figure shows all that it holds")
     return made
 
 
@@ -234,21 +239,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seeds = " ".join(map(str, options.seeds))
     print(f"{date.today()}, torch {torch.__version__}, Python {platform.python_version()}")
     print(f"{options.steps:,} meta-steps, {options.tasks:,} tasks, seeds {seeds}")
-    found: dict[int, dict[str, Tensor]] = {}
+    means: Means = json.loads(options.json.read_text()) if options.json and options.json.is_file() else {}
     for shots in options.shots:
-        found[shots] = measure(shots, options, lambda line: print(f"  {line}", flush=True))
+        found = measure(shots, options, lambda line: print(f"  {line}", flush=True))
         print(f"\n{shots} shots: mean squared error ± 95 % over tasks (range over seeds)\n")
-        print("\n".join(table(found[shots])), flush=True)
-        medians = (f"{n} {statistics.median(e[:, -1].mean(dim=0).tolist()):.3f}" for n, e in found[shots].items())
+        print("\n".join(table(found)), flush=True)
+        medians = (f"{n} {statistics.median(e[:, -1].mean(dim=0).tolist()):.3f}" for n, e in found.items())
         print(f"\nMedian over tasks after the last step: {', '.join(medians)}\n", flush=True)
-    if options.figure:
-        figure(found, options.figure)
-    if options.json:
-        kept: dict[str, Any] = {
-            str(shots): {name: e.mean(dim=2).tolist() for name, e in methods.items()}
-            for shots, methods in found.items()
-        }
-        options.json.write_text(json.dumps(kept, indent=1))
+        means[str(shots)] = {name: e.mean(dim=2).tolist() for name, e in found.items()}
+        if options.json:
+            options.json.write_text(json.dumps(means, indent=1) + "\n")
+    if options.figure and means:
+        figure(means, options.figure)
 
 
 if __name__ == "__main__":

@@ -166,10 +166,14 @@ def test_runs_are_kept_and_the_table_is_completed(omniglot, folder, tmp_path, ca
         assert omniglot.main(["protonet", *tiny, "--shift", "1"]) == 0
         assert "finished with another recipe" in capsys.readouterr().out
         assert omniglot.main(["maml", *common, *TINY_MAML, "--split", "alphabet"]) == 0
+        assert omniglot.main(["protonet", *tiny, "--split", "alphabet", "--cells", "5w1s"]) == 0
+        assert set(json.loads(results.read_text())["protonet alphabet 1"]["cells"]) == {"5w1s"}
     finally:
         omniglot.CELLS = omniglot_cells
     capsys.readouterr()
-    assert omniglot.main(["table", "--results", str(results)]) == 0
+    assert omniglot.main(["table", "--results", str(results), "--figure", str(tmp_path / "curve.svg")]) == 0
+    drawn = (tmp_path / "curve.svg").read_text("utf-8")
+    assert drawn.count("<!-- protonet random -->") == drawn.count("<!-- maml alphabet -->") == 1, "in the legend, once"
     said = capsys.readouterr().out
     rows = {line.split("|")[1].strip(): line.split("|")[2:] for line in said.splitlines() if line.startswith("| ")}
     assert rows["ProtoNet, random"][1].strip() == "1, 2"
@@ -177,6 +181,7 @@ def test_runs_are_kept_and_the_table_is_completed(omniglot, folder, tmp_path, ca
     assert rows["ProtoNet, random"][5].strip() == "not run yet"
     assert "(one seed)" in rows["MAML, alphabet"][3]
     assert rows["MAML, random"][0].strip() == "–"
+    assert [cell.strip() for cell in rows["ProtoNet, alphabet"][4:6]] == ["not run yet", "not run yet"]
     assert "- maml, 5-way 1-shot, 98.0 or more: not run yet" in said
 
 

@@ -58,6 +58,11 @@ def test_all_methods_are_measured(sinusoid, tmp_path, capsys):
         }
     assert found["10"]["Gaussian process"][0][0] < found["10"]["MAML"][0][0], "twenty meta-steps teach nothing"
     assert "<svg" in figure.read_text()
+    first = out.read_text()
+    again = tmp_path / "again.svg"
+    sinusoid.main(["--shots", "--json", str(out), "--figure", str(again)])
+    assert out.read_text() == first, "nothing was measured"
+    assert again.read_text() == figure.read_text(), "and all that was measured before is drawn"
 
 
 def test_tasks_are_sines(sinusoid):

@@ -84,7 +84,7 @@ def wanted(
             scenario = load_scenario(name, data_root=DATA, size=size)
             build_stream(scenario.stream, scenario.seed, DATA)
         except UserError as error:
-            left_out[name] = str(error).replace(str(DATA), "EVERMAP_DATA")
+            left_out[name] = str(error).removeprefix(f"{name}: ").replace(str(DATA), "EVERMAP_DATA")
             continue
         for agent in agents:
             for seed in seeds:

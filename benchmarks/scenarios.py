@@ -27,7 +27,7 @@ import re
 import statistics
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -84,13 +84,21 @@ def wanted(
             scenario = load_scenario(name, data_root=DATA, size=size)
             build_stream(scenario.stream, scenario.seed, DATA)
         except UserError as error:
-            left_out[name] = str(error).replace(str(DATA), "EVERMAP_DATA")
+            left_out[name] = str(error).removeprefix(f"{name}: ").replace(str(DATA), "EVERMAP_DATA")
             continue
         for agent in agents:
             for seed in seeds:
                 changed = load_scenario(name, [f"agent.selector={agent}", f"seed={seed}"], DATA, size=size)
                 cells[name, agent, seed] = recipe_hash(changed)
     return cells, left_out
+
+
+def reasons(left_out: Mapping[str, str]) -> list[str]:
+    """Say why scenarios are left out, those of one reason together."""
+    together: dict[str, list[str]] = {}
+    for name, why in left_out.items():
+        together.setdefault(why, []).append(f"`{name}`")
+    return [f"{', '.join(names)} ({why.rstrip('.')})" for why, names in together.items()]
 
 
 def finished(path: Path, size: str) -> Cells:
@@ -270,7 +278,7 @@ def main() -> None:
         text = expectations(cells, done, given.size)
     else:
         text = narrow_table(cells, done, given.show) if given.show else table(cells, done, given.size)
-    said = "".join(f"\nLeft out here: `{name}` ({why})." for name, why in left_out.items())
+    said = "".join(f"\nLeft out here: {each}." for each in reasons(left_out))
     until = f"s {seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f" {seeds[0]}"
     text = f"Size `{given.size}`, seed{until}, {len(done)} of {len(cells)} cells.\n\n{text}\n{said}"
     if given.figure:

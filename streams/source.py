@@ -226,7 +226,13 @@ class Source(ABC):
         return
 
 
-def make_source(name: str, settings: Mapping[str, Any], where: str, field: str = "stream.source") -> Source:
+def make_source(
+    name: str,
+    settings: Mapping[str, Any],
+    where: str,
+    field: str = "stream.source",
+    settings_field: str = "stream.source_settings",
+) -> Source:
     """Make a registered source with its settings.
 
     Args:
@@ -234,6 +240,7 @@ def make_source(name: str, settings: Mapping[str, Any], where: str, field: str =
         settings: Values of its fields.
         where: The file, or what else an error names as the place.
         field: Dotted path of the name in the recipe.
+        settings_field: Dotted path of the settings in the recipe.
 
     Returns:
         The source; nothing is loaded yet.
@@ -251,12 +258,12 @@ def make_source(name: str, settings: Mapping[str, Any], where: str, field: str =
     for key, value in settings.items():
         if key not in fields:
             valid = ", ".join(fields) or "none"
-            raise RecipeError(where, f"{field}_settings.{key}", value, f"{name} has the settings: {valid}")
+            raise RecipeError(where, f"{settings_field}.{key}", value, f"{name} has the settings: {valid}")
     try:
         made: Source = TypeAdapter(kind).validate_python(dict(settings)) if fields else kind()
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join((f"{field}_settings", *(str(part) for part in first["loc"])))
+        path = ".".join((settings_field, *(str(part) for part in first["loc"])))
         if first["type"].startswith("missing"):
             about = next(each for each in dataclasses.fields(kind) if each.name == first["loc"][-1])
             raise RecipeError(

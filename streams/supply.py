@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import RecipeError
+from ..errors import DataMissing, RecipeError
 from .source import Sizes, Source, SourceData, make_source
 from .source_files import fetch
 from .spec import AnyStreamSpec, CtrlSpec, TaskSpec, TasksSpec
@@ -52,13 +52,10 @@ def make_sources(spec: AnyStreamSpec, where: str) -> dict[str, Source]:
     """
     made: dict[str, Source] = {}
     for name in used_sources(spec):
-        if name in spec.sources:
-            named = spec.sources[name]
-            made[name] = make_source(named.source, named.settings, where, f"stream.sources.{name}.source")
-        elif name == spec.source:
-            made[name] = make_source(name, spec.source_settings, where)
-        else:
-            made[name] = make_source(name, {}, where, _field(spec, name))
+        named, main = spec.sources.get(name), name == spec.source and name not in spec.sources
+        settings = named.settings if named else spec.source_settings if main else {}
+        field = "stream.source_settings" if main else f"stream.sources.{name}.settings"
+        made[name] = make_source(named.source if named else name, settings, where, _named_in(spec, name), field)
         twin = next((other for other, source in made.items() if other != name and source == made[name]), None)
         if twin is not None:  # their splits would differ, and training images of one be test images of the other
             raise RecipeError(where, _field(spec, name), name, f"it holds the same as {twin!r}: use one name for both")
@@ -86,7 +83,7 @@ def sizes_of(
 
     Raises:
         RecipeError: If a source is wrong, or the sources do not go together.
-        DataMissing: If a source's files are not there.
+        DataMissing: If a source's files are not there; names place and field as well.
         UserError: If they cannot be downloaded.
     """
     looked_at = [] if known is None else known
@@ -97,7 +94,10 @@ def sizes_of(
         if former is None:
             if download:
                 fetch(source, data_root)
-            former = source, source.sizes(data_root)
+            try:
+                former = source, source.sizes(data_root)
+            except DataMissing as error:
+                raise DataMissing(f"{where}: {_named_in(spec, name)}: {error}") from None
             looked_at.append(former)
         if former[1] is not None:
             found[name] = former[1]
@@ -129,6 +129,13 @@ def joined(spec: AnyStreamSpec, sizes: Mapping[str, Sizes], where: str = "stream
         return replace(first, input_shape=shape)
     samples = tuple(itertools.chain(*(each.samples for _, each in members)))
     return Sizes(samples, shape, kind=first.kind, outputs=first.outputs, members=members)
+
+
+def _named_in(spec: AnyStreamSpec, name: str) -> str:
+    """Name the field that says which registered source a name stands for."""
+    if name in spec.sources:
+        return f"stream.sources.{name}.source"
+    return "stream.source" if name == spec.source else _field(spec, name)
 
 
 def _field(spec: AnyStreamSpec, name: str) -> str:

@@ -85,7 +85,7 @@ def test_a_run_from_python_names_its_data_root_too() -> None:
     [
         (
             ["run", "my.toml"],
-            "evermap: mnist is read from files, and no data root was given: name the folder that hold",
+            "evermap: my.toml: stream.source: mnist is read from files, and no data root was given: name the f",
         ),
         (
             ["run", "my.toml", "--data-root", "."],
@@ -93,12 +93,18 @@ def test_a_run_from_python_names_its_data_root_too() -> None:
         ),
         (["run", "my.toml", "--data-root", "none"], "--data-root (or EVERMAP_DATA) none: there is no such folder."),
         (["show", "my.toml", "--data-root", "none"], "--data-root (or EVERMAP_DATA) none: there is no such folder."),
-        (["validate", "my.toml"], "evermap: mnist is read from files, and no data root was given"),
+        (
+            ["validate", "my.toml"],
+            "evermap: my.toml: stream.source: mnist is read from files, and no data root was given",
+        ),
         (
             ["validate", "my.toml", "--data-root", "."],
             "mnist: train-images-idx3-ubyte or train-images-idx3-ubyte.gz is",
         ),
-        (["show", "my.toml", "--figure", "a.png"], "evermap: mnist is read from files, and no data root was given"),
+        (
+            ["show", "my.toml", "--figure", "a.png"],
+            "evermap: my.toml: stream.source: mnist is read from files, and no data root was given",
+        ),
         (["run", "my.toml", "--download"], "--download needs a folder to write to: --data-root DIR or EVERMAP_DATA."),
     ],
 )
@@ -163,7 +169,9 @@ def test_a_run_goes_on_although_its_data_have_to_be_fetched_again(
 def test_show_says_what_the_stream_holds_or_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "my.toml"]) == 0
     said = capsys.readouterr().out
-    assert "Stream: mnist is read from files, and no data root was given" in said
+    assert "Stream: my.toml: stream.source: mnist is read from files, and no data root was given" in " ".join(
+        said.split()
+    )
     assert "fixed:prototype" in said
     mnist(Path("data"))
     assert main(["show", "my.toml", "--data-root", "data", "--json"]) == 0

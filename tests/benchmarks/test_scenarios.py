@@ -143,3 +143,7 @@ def test_scenarios_without_their_data_are_left_out_with_the_reason(script: Modul
     cells, left_out = script.wanted([str(broken)], "short", [0])
     assert cells == {}
     assert "no such source" in left_out[str(broken)]
+    assert script.reasons({"a": "no file.", "b": "no class", "c": "no file."}) == [
+        "`a`, `c` (no file)",
+        "`b` (no class)",
+    ]

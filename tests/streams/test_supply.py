@@ -1,7 +1,10 @@
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 
-from evermap.errors import RecipeError
+from evermap.errors import DataMissing, RecipeError
 from evermap.streams.digits import Digits
 from evermap.streams.glyphs import Glyphs
 from evermap.streams.source import Sizes, SourceData
@@ -108,7 +111,11 @@ def test_sizes_are_known_without_loading() -> None:
         ({"sources": {"letters": {"source": "glphs"}}}, "stream.sources.letters.source: found 'glphs'; no such source"),
         (
             {"sources": {"letters": {"source": "glyphs", "settings": {"alphabet": 3}}}},
-            "stream.sources.letters.source_settings.alphabet: found 3; glyphs has the settings",
+            "stream.sources.letters.settings.alphabet: found 3; glyphs has the settings",
+        ),
+        (
+            {"tasks": [{"name": "a"}, {"name": "b", "source": "csv"}]},
+            "stream.sources.csv.settings.path: it is not given; csv needs it",
         ),
         ({"sources": {"letters": {"source": "sinusoids"}}}, "sources of one stream hold the same"),
         ({"shape": [8, 8]}, "stream.shape: found [8, 8]; images have the shape"),
@@ -128,6 +135,31 @@ def test_sources_that_do_not_go_together_are_refused(fields: dict[str, object], 
     with pytest.raises(RecipeError) as error:
         mixed(**fields)
     assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"layout": "split", "source": "kmnist"}, "stream.source"),
+        (
+            {"layout": "split", "source": "runes", "sources": {"runes": {"source": "kmnist"}}},
+            "stream.sources.runes.source",
+        ),
+        (
+            {"layout": "tasks", "tasks": [{"name": "a"}, {"name": "b", "source": "kmnist"}]},
+            "stream.tasks.1.source",
+        ),
+        (
+            {"layout": "ctrl", "stream": "Spl", "roles": ["digits", "glyphs", "kmnist", "mnist", "svhn"]},
+            "stream.roles.2",
+        ),
+    ],
+)
+def test_missing_data_are_named_with_file_and_field(fields: dict[str, Any], field: str, tmp_path: Path) -> None:
+    with pytest.raises(DataMissing) as missing:
+        sizes_of(stream_spec(**fields), "my.toml", tmp_path)
+    assert str(missing.value).startswith(f"my.toml: {field}: kmnist: train-images-idx3-ubyte or ")
+    assert str(missing.value).endswith("with --download the files (20 MB) are fetched there.")
 
 
 def test_one_source_under_two_names_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Measures what answering without a task label rests on: the borders between classifiers, and what the gate gains.
+"""Measures what answering without a task label rests on: borders of the classifiers, the gate, a meta-trained anchor.
 
 Each cell is written to a file when it is done, and a second call goes on where the first one stopped.
 
@@ -27,7 +27,7 @@ from evermap.agent.moments import Moments, lda, nearest_mean, ridge_from
 from evermap.agent.selector import make_selector
 from evermap.agent.store import KnowledgeStore
 from evermap.agent.strategy import make_strategies
-from evermap.streams.source import SourceData
+from evermap.streams.source import SourceData, make_source
 from evermap.streams.spec import stream_spec
 from evermap.streams.stream import Stream
 
@@ -54,6 +54,23 @@ STREAMS: dict[str, tuple[str, dict[str, Any], str]] = {
     "Fashion-MNIST, rotations": ("fashion-mnist", {"layout": "rotations", "angles": ANGLES, **SMALL}, "random"),
     "Fashion-MNIST, classes": ("fashion-mnist", {"layout": "split", **SMALL}, "random"),
 }
+# The meta-trained anchor: source and its settings, classes of a task, characters in all and samples of each to learn
+# from; encoder and stem; FLOPs of a task; settings of `protonet`, which trains the encoder.
+CHARACTERS: dict[str, dict[str, Any]] = {
+    "drawn characters, 10 × 6": {
+        "source": ("glyphs", {"alphabets": 3, "characters": 20, "samples": 60}),
+        "tasks": (6, 60, 40),
+        "agent": {"stem": "patches", "flops": 6e11},
+        "protonet": {"min_tasks": 5},
+    },
+    "Omniglot, 20 × 20": {
+        "source": ("omniglot", {}),
+        "tasks": (20, 400, 10),
+        "agent": {"encoder": "conv4", "flops": 4e12},
+        "protonet": {"min_tasks": 10, "ways": 20, "queries": 5, "meta_batch": 2, "meta_steps": 40},
+    },
+}
+ANCHORS = ("random", "patches", "raw", "raw on the stem", "meta")
 SELECTORS = ("probe", "fixed:scratch")
 
 
@@ -102,12 +119,44 @@ def gate(data: SourceData, fields: dict[str, Any], anchor: str, selector: str, s
         return [*map(float, right), labelled / start, float(said.by_anchor.double().mean()), opened]
 
 
+def characters(data: SourceData, setup: dict[str, Any], anchor: str, seed: int) -> list[float]:
+    """Accuracy of an anchor on all classes after the last task; tasks after which it was frozen; CPU seconds."""
+    ways, classes, train = setup["tasks"]
+    order = torch.randperm(len(data.classes), generator=torch.Generator().manual_seed(seed))[:classes].tolist()
+    fields = {"classes_per_task": ways, "class_order": tuple(order), "train_per_class": train, "test_per_class": 10}
+    stream = Stream(stream_spec(layout="split", setting="class-incremental", **fields), seed, data)
+    strategies = make_strategies({"protonet": setup["protonet"]})
+    given = {"anchor": anchor.partition(" ")[0], "anchor_features": 1024 if anchor == "patches" else 512, "seed": seed}
+    given |= {"stem": "patches"} if "stem" in anchor else {}
+    given |= {"episode_memory": 20, "consolidate_share": 0.5} if anchor == "meta" else {}
+    began, frozen = time.process_time(), -1.0
+    with KnowledgeStore.in_memory() as store:
+        settings = AgentSettings(**{**setup["agent"], **given, "probe_share": 0.0})
+        agent = LifelongAgent(store, strategies, make_selector("fixed:prototype", strategies), settings)
+        for task in stream:
+            outcome = _result(agent.learn(task, _result(agent.select(task, agent.profile(task)))))
+            agent.remember(task, outcome)
+            if outcome.weighed is not None and outcome.weighed.anchor is not None:
+                frozen = float(task.index)
+        tests = [stream.test(c) for c in range(len(stream.concepts))]
+        x, y = torch.cat([test.x for test in tests]), torch.cat([test.y for test in tests])
+        known = torch.tensor(agent.library.anchors.classes(stream.input_shape))
+        right = float((known[agent.library.anchors.log_probs(x).argmax(dim=1)] == y).double().mean())
+    return [right, frozen, time.process_time() - began]
+
+
 def _result(generator: Any) -> Any:
     while True:
         try:
             next(generator)
         except StopIteration as end:
             return end.value
+
+
+def _characters(
+    source: str, settings: dict[str, Any], root: Path, setup: dict[str, Any], anchor: str, seed: int
+) -> Any:
+    return characters(make_source(source, settings, where="benchmark").load(root), setup, anchor, seed)
 
 
 def tables(cells: dict[str, list[float]]) -> list[str]:
@@ -129,6 +178,14 @@ def tables(cells: dict[str, list[float]]) -> list[str]:
         seeds = sum(each.startswith(key + "/") for each in cells)
         figures = f"{alone:.4f} | {decided:.4f} | {labelled:.4f} | {share:.0%} | {opened:.0%}"
         lines.append(f"| {name} | {selector} | {figures} | {seeds} |")
+    lines += ["", "| stream | anchor | accuracy | frozen after tasks | CPU seconds | seeds |", "| --- " * 6 + "|"]
+    for key in dict.fromkeys(key.rpartition("/")[0] for key in cells if key.startswith("meta/")):
+        _, name, anchor = key.split("/")
+        found = [value for each, value in cells.items() if each.startswith(key + "/")]
+        accuracy, seconds = (statistics.fmean(value[i] for value in found) for i in (0, 2))
+        frozen = ", ".join("never" if value[1] < 0 else f"{value[1]:.0f}" for value in found)
+        figures = f"{accuracy:.4f} | {frozen if anchor == 'meta' else '–'} | {seconds:.0f}"
+        lines.append(f"| {name} | {anchor} | {figures} | {len(found)} |")
     return lines
 
 
@@ -164,6 +221,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name, (source, fields, anchor) in STREAMS.items():
         for selector in SELECTORS:
             work[f"gate/{name}/{selector}"] = lambda seed, a=(data[source], fields, anchor, selector): gate(*a, seed)
+    for name, setup in CHARACTERS.items():
+        source, settings = setup["source"]
+        for anchor in ANCHORS:
+            given = (source, settings, options.data, setup, anchor)
+            work[f"meta/{name}/{anchor}"] = lambda seed, given=given: _characters(*given, seed)
     absent = [name for name, found in data.items() if found is None]
     for seed in range(options.first, options.first + options.seeds):
         for key, measure in work.items():

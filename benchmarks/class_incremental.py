@@ -76,8 +76,8 @@ class Setup:
 
 
 SETUPS = {
-    "digits": Setup(1024, 1024, 20, 20, 32),
-    "fashion-mnist": Setup(2304, 1152, 2, 2, 64),
+    "digits": Setup(1024, 1024, 60, 60, 32),
+    "fashion-mnist": Setup(2304, 1152, 5, 100, 64),
     "clinc150": Setup(2560, 0, 5, 5, 32, (10, 150), "raw"),
 }
 

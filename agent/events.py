@@ -319,6 +319,8 @@ class Learned(Event):
             them: on held-out samples where that was the guard, else left out one by one; None where neither is known.
         samples: Support samples, those held out of them among them.
         judged: What was chosen, as the guard found it; None where there was no guard.
+        peak_bytes: Most resident memory of the process, the program included, since the task began, as far as the
+            system tells (Linux); elsewhere since the process began. None where it does not.
     """
 
     task: int
@@ -340,6 +342,7 @@ class Learned(Event):
     gain: float | None = None
     samples: int = 0
     judged: JudgedArm | None = None
+    peak_bytes: int | None = None
 
 
 @dataclass(frozen=True)

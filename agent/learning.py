@@ -19,6 +19,7 @@ from .known import Meta
 from .library import Library
 from .model import Model
 from .outcome import Extra, Outcome
+from .resident import peak_bytes
 from .selector import Choice, Option, Selector
 from .verdict import Gain, clear, losses
 from .verdict import gain as gain_over
@@ -126,6 +127,7 @@ class Learning:
             gain=gain if self._library.is_stored(option.source) or helper else None,
             samples=len(bench.whole.support),
             judged=compared,
+            peak_bytes=peak_bytes(),
         )
         yield learned
         return Outcome(model, option, choice, learned, tuple(extras), metas)

@@ -320,6 +320,8 @@ class Learned(Event):
         samples: Support samples, those held out of them among them.
         judged: What was chosen, as the guard found it; None where there was no guard.
         anchor: What the task said of an encoder that could become the anchor, in words; empty where there is none.
+        peak_bytes: Most resident memory of the process, the program included, since the task began, as far as the
+            system tells (Linux); elsewhere since the process began. None where it does not.
     """
 
     task: int
@@ -342,6 +344,7 @@ class Learned(Event):
     samples: int = 0
     judged: JudgedArm | None = None
     anchor: str = ""
+    peak_bytes: int | None = None
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from .library import Library
 from .meta_anchor import wanted, weigh
 from .model import Model
 from .outcome import Extra, Outcome
+from .resident import peak_bytes
 from .selector import Choice, Option, Selector
 from .verdict import Gain, clear, losses
 from .verdict import gain as gain_over
@@ -129,6 +130,7 @@ class Learning:
             samples=len(bench.whole.support),
             judged=compared,
             anchor=weighed.said if weighed is not None else "",
+            peak_bytes=peak_bytes(),
         )
         yield learned
         return Outcome(model, option, choice, learned, tuple(extras), metas, weighed)

@@ -72,6 +72,7 @@ def account(story: Story, task: TaskStory, concepts: Sequence[Mapping[str, Any]]
         "flops": task.spent if learned else None,
         "parts": story.parts(task) if learned else None,
         "seconds": task.seconds if learned else None,
+        "peak_bytes": learned.get("peak_bytes"),
         "model": kept.get("model"),
         "encoder": kept.get("encoder"),
         "parent": kept.get("parent"),

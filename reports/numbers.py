@@ -219,11 +219,13 @@ def _cost(write: Writer, record: Record, story: Story, tasks: Sequence[Json]) ->
         "most memory that the process held at once, the program itself included",
     )
     seconds = [task["seconds"] for task in done if task["seconds"] is not None]
+    peaks = [task["peak_bytes"] for task in tasks if task["peak_bytes"] is not None]
     return [
         write("cost", costs.flops_per_task(spent), "flops"),
         write("cost", costs.selection_share(choosing, spent), "share"),
         write("cost", costs.seconds_per_task(seconds), "seconds"),
         write("cost", memory, "size"),
+        write("cost", costs.peak_per_task(peaks), "size"),
         write("cost", costs.bytes_per_task(store), "size"),
         write("cost", costs.model_size_efficiency(store), "factor"),
     ]

@@ -1,4 +1,4 @@
-"""Cost and store as a run goes on: FLOPs added up, selection apart from learning, and the bytes that are kept."""
+"""Cost as a run goes on: FLOPs added up, selection apart from learning; the bytes that are kept; resident memory."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ LAYERS = (
 
 
 def spending(summary: Json) -> dict[str, Any]:
-    """Lay out both figures.
+    """Lay out the figures.
 
     Args:
         summary: What `summary.summarise` gave.
 
     Returns:
-        "layers": name, words, total and the SVG path of each that is not empty; "flops" and "bytes": ticks of the
-        axis with their place; "kept": SVG path; "dots": places of the tasks with what to say of them; "tasks": ticks
-        of the tasks' axis. Empty where no task was learned.
+        "layers": name, words, total and the SVG path of each that is not empty; "flops": ticks of the axis with their
+        place; "dots": places of the tasks with what to say of them; "curves": of bytes kept and, where it is known, of
+        resident memory, each with ticks, SVG path and dots; "tasks": ticks of the tasks' axis. Empty where no task was
+        learned.
     """
     tasks = [task for task in summary["tasks"] if task["parts"]]
     if not tasks:
         return {}
     sums = {name: _running([math.fsum(task["parts"][p] for p in parts) for task in tasks]) for name, parts, _ in LAYERS}
     totals = [math.fsum(values) for values in zip(*sums.values(), strict=True)]
-    most, heap = _round(totals[-1]), _round(max(float(task["store_bytes"] or 0) for task in tasks))
+    most = _round(totals[-1])
     xs = spread(len(tasks) + 1)
     floor = [0.0] * (len(tasks) + 1)
     layers = []
@@ -47,19 +48,40 @@ def spending(summary: Json) -> dict[str, Any]:
             layers.append({"name": name, "words": words, "total": sums[name][-1], "path": path})
         floor = roof
     kept = [float(task["store_bytes"] or 0) for task in tasks]
+    names = [f"after task {task['index'] + 1}" for task in tasks]
+    held = [("", 0.0, 0.0), *zip(names, xs[1:], kept, strict=True)]
+    peaks = [
+        (f"task {task['index'] + 1}", x, float(task["peak_bytes"]))
+        for x, task in zip(xs[1:], tasks, strict=True)
+        if task.get("peak_bytes") is not None
+    ]
+    curves = [_curve("kept", held)]
+    if peaks:
+        curves.append(_curve("peak", peaks))
     return {
         "frame": FRAME,
         "layers": layers,
         "flops": [(FRAME.y(mark), flops(mark * most)) for mark in (0, 0.5, 1)],
-        "bytes": [(FRAME.y(mark), size(mark * heap)) for mark in (0, 0.5, 1)],
-        "kept": FRAME.path([(x, y / heap) for x, y in zip(xs, [0.0, *kept], strict=True)]),
         "dots": [
-            (FRAME.x(x), FRAME.y(held / heap), FRAME.y(spent / most), f"after task {task['index'] + 1}", held, spent)
-            for x, held, spent, task in zip(xs[1:], kept, totals, tasks, strict=True)
+            (FRAME.x(x), FRAME.y(spent / most), name, spent)
+            for x, name, spent in zip(xs[1:], names, totals, strict=True)
         ],
+        "curves": curves,
         "tasks": [(FRAME.x(x), str(task["index"] + 1)) for x, task in zip(xs[1:], tasks, strict=True)][
             len(tasks) // 15 :: len(tasks) // 15 + 1
         ],
+    }
+
+
+def _curve(name: str, points: Sequence[tuple[str, float, float]]) -> dict[str, Any]:
+    """Lay out bytes over tasks: what each point is called ("" for none to be marked), its place and its bytes."""
+    top = _round(max(value for *_, value in points))
+    return {
+        "name": name,
+        "ticks": [(FRAME.y(mark), size(mark * top)) for mark in (0, 0.5, 1)],
+        "path": FRAME.path([(x, value / top) for _, x, value in points]),
+        "dots": [(FRAME.x(x), FRAME.y(value / top), said, value) for said, x, value in points if said],
+        "most": max(value for *_, value in points),
     }
 
 

@@ -13,14 +13,14 @@ from ..agent.agent import LifelongAgent
 from ..agent.answer import Answer
 from ..agent.budget import Ledger
 from ..agent.encoder import Encoder
-from ..agent.events import Chosen, Evaluated, EvaluatedDuring, Event, Learned, Paused, Remembered
+from ..agent.events import Chosen, Evaluated, EvaluatedDuring, Event, Learned, Paused, Remembered, TaskStarted
+from ..agent.resident import Peak, peak_bytes
 from ..streams.seeds import derive
 from ..streams.stream import Stream
 from ..streams.task import Samples, Task
 from .bytes_kept import Kept
 from .manifest import ended
 from .measures import Measures
-from .memory import forget_peak, peak_bytes
 from .onlooker import Midway, Pause, Says
 from .run_folder import RunFolder
 from .scenario import Scenario
@@ -101,6 +101,7 @@ class Contestant:
             flops=flops,
             total_flops=ledger.spent,
             seconds=sum(ledger.seconds.values()),
+            peak_bytes=peak_bytes(),
         )
 
     def answer(self, x: Tensor, label: int | None) -> Answer:
@@ -210,12 +211,14 @@ def contest(
     every = len(stream) if contender.waits else scenario.evaluate_every
     measures = Measures(stream, evaluate_every=every)
     status, waiting, during = "failed", list[Event](), list[dict[str, Any]]()
-    forget_peak()
+    peak = Peak()
     folder.write_manifest(manifest)
     folder.write_events(())
     try:
         for event in compete(contestant, contender, stream, measures, every, scenario.evaluate_units):
             waiting.append(event)
+            if isinstance(event, TaskStarted):
+                peak.begin_task()
             during += [event.to_json()] if isinstance(event, EvaluatedDuring) else []
             if isinstance(event, Evaluated):
                 folder.append_events(each.to_json() for each in waiting)
@@ -231,7 +234,7 @@ def contest(
         raise
     finally:
         said = f"{measures.counted} of {len(stream)} tasks, {measures.rows} rows of the accuracy matrix"
-        folder.write_manifest(ended(manifest, status, said, peak_bytes=peak_bytes()))
+        folder.write_manifest(ended(manifest, status, said, peak_bytes=peak.most))
 
 
 def _look(

@@ -102,6 +102,11 @@ class Sitting:
             What `comparison.compare` gives, with how many cells there are and how many of them are finished; where
             stores were bounded, that table under "equal_bytes".
         """
+        self._take_up(self.cells)
+        if self._equal_to is not None and not self.bounded:
+            for _ in self._bounded_cells():
+                pass
+            self._take_up(self.bounded)
         done = [(cell, self._outcomes[cell.folder]) for cell in self.cells if cell.folder in self._outcomes]
         failed = [self.failures[cell.folder] for cell in self.cells if cell.folder in self.failures]
         found = compare([named(*each) for each in done], self._baseline, failed, self.grid.agents)
@@ -146,6 +151,12 @@ class Sitting:
             stack.enter_context(locked(out))
         except ResumeError:
             raise OutputError(f"--out {out}: another process is comparing there; wait until it ends.") from None
+
+    def _take_up(self, cells: Sequence[Cell]) -> None:
+        """Take what is finished and was not come to: a sitting that is cut off early loses nothing of earlier ones."""
+        for cell in cells:
+            if cell.folder not in self._outcomes and cell.folder not in self.failures and self.finished(cell):
+                self._finished(cell, "kept")
 
     def _missing(self, cells: Sequence[Cell]) -> Generator[Step, None, list[Cell]]:
         """Take what earlier calls have finished; give back the rest."""

@@ -65,6 +65,25 @@ def seconds_per_task(seconds: Sequence[float]) -> Measure:
     return one("CPU seconds per task", "mean CPU seconds per task, evaluation left out", lambda: _mean(seconds))
 
 
+def peak_per_task(peaks: Sequence[float]) -> Measure:
+    """Mean over tasks of the most resident memory while a task was measured, chosen for and learned.
+
+    Args:
+        peaks: Bytes, of every task that was learned, the program included.
+    """
+    convention = (
+        "mean over tasks of the most memory that the process held while the task was measured, chosen for and learned, "
+        "the program itself included (Linux; elsewhere the most since the process began)"
+    )
+
+    def formula() -> float:
+        if not peaks:
+            raise Undefined("the record does not have it")
+        return _mean(peaks)
+
+    return one("peak memory per task", convention, formula)
+
+
 def bytes_per_task(store: Sequence[float]) -> Measure:
     """Bytes kept at the end, per task that was learned.
 

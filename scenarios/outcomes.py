@@ -107,6 +107,13 @@ def quantities() -> tuple[Quantity, ...]:
         ),
         Quantity("flops", "FLOPs", "flops", "lower", "of everything done for the tasks, from measuring to making room"),
         Quantity("cpu_seconds", "CPU seconds", "seconds", "lower", "of the same, on this machine; evaluation apart"),
+        Quantity(
+            "peak_memory",
+            "peak memory",
+            "bytes",
+            "lower",
+            "most resident memory of the process while a task was learned, the program and what it ran before included",
+        ),
     )
 
 
@@ -177,6 +184,8 @@ def _costs(events: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, float | N
         parts = [paid(event, bounded.get(event.get("task")), what) for event in learned]
         known = [part for part in parts if part is not None]
         yield key, math.fsum(known) if known and len(known) == len(parts) else None
+    peaks = [peak for event in learned if (peak := _finite(event.get("peak_bytes"))) is not None]
+    yield "peak_memory", max(peaks) if peaks and len(peaks) == len(learned) else None
 
 
 def _finite(value: Any) -> float | None:

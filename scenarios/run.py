@@ -12,7 +12,8 @@ import torch
 from ..agent.agent import LifelongAgent
 from ..agent.agent_settings import AgentSettings
 from ..agent.encoder import build_encoder
-from ..agent.events import Evaluated, Event, Resumed
+from ..agent.events import Evaluated, Event, Resumed, TaskStarted
+from ..agent.resident import Peak
 from ..agent.selector import Selector, make_selector
 from ..agent.settings import configure
 from ..agent.store import KnowledgeStore
@@ -31,7 +32,6 @@ from .facts import Facts, facts_of
 from .independent import Independent, Told
 from .manifest import ended, new_manifest
 from .measures import Measures
-from .memory import forget_peak, peak_bytes
 from .run_folder import RunFolder, check_writable
 from .run_lock import locked
 from .scenario import Scenario, check_competitor, to_toml
@@ -240,8 +240,7 @@ def session(
     Yields:
         Everything that happens from here on; what happened before is in the record.
     """
-    status, kept = "failed", ""
-    forget_peak()
+    status, kept, peak = "failed", "", Peak()
     folder.write_manifest(manifest)
     try:
         with KnowledgeStore.open(folder.path / "store") as store:
@@ -261,6 +260,8 @@ def session(
                 if resumed is not None:
                     yield Resumed(store.learned(), len(stream), measures.rows, resumed)
                 for event in loop(agent, stream, measures):
+                    if isinstance(event, TaskStarted):
+                        peak.begin_task()
                     if isinstance(event, Evaluated):
                         commit_row(store, measures, event)
                         export()
@@ -273,7 +274,7 @@ def session(
         status = "interrupted"
         raise
     finally:
-        folder.write_manifest(ended(manifest, status, kept, peak_bytes=peak_bytes()))
+        folder.write_manifest(ended(manifest, status, kept, peak_bytes=peak.most))
 
 
 def _contest(

@@ -170,6 +170,22 @@ def test_what_is_finished_is_shown_also_where_its_data_are_gone(workers):
         carry_out(Sitting(grid(seeds=3), Path("out"), 1))
 
 
+@pytest.mark.parametrize("steps", [0, 1])  # before anything, and while the data are checked
+def test_a_sitting_that_is_cut_off_early_shows_what_earlier_ones_finished(steps, workers):
+    agents = grid("fixed:scratch", "avalanche:Replay")
+    carry_out(Sitting(agents, Path("out"), 1, equal_to="avalanche:Replay"))
+    whole = Sitting(agents, Path("out"), 1, equal_to="avalanche:Replay")
+    carry_out(whole)
+    cut = Sitting(agents, Path("out"), 1, equal_to="avalanche:Replay")
+    work = cut.work()
+    for _ in range(steps):
+        next(work)
+    work.close()
+    assert cut.comparison() == whole.comparison()
+    assert cut.comparison()["cells"]["finished"] == 4
+    assert cut.comparison()["equal_bytes"]["scenarios"]
+
+
 def test_a_failure_does_not_stop_the_rest(workers):
     workers.failing = {"probe"}
     sitting = Sitting(grid(), Path("out"), 1)

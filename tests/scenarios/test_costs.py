@@ -4,6 +4,7 @@ from evermap.scenarios.costs import (
     bytes_per_task,
     flops_per_task,
     model_size_efficiency,
+    peak_per_task,
     seconds_per_task,
     selection_share,
 )
@@ -14,6 +15,8 @@ def test_costs_by_hand():
     assert selection_share([2e8, 4e8], [2e9, 4e9]).value == pytest.approx(0.1)
     assert seconds_per_task([1.0, 2.0]).value == 1.5
     assert bytes_per_task([100, 300, 600]).value == 200
+    assert peak_per_task([3e8, 5e8]).value == 4e8
+    assert peak_per_task([]).reason == "the record does not have it"
     # (1 + 1/3 + 1/6) / 3
     assert model_size_efficiency([100, 300, 600]).value == pytest.approx(0.5)
     assert model_size_efficiency([100, 50]).value == 1.0  # at most 1

@@ -102,6 +102,17 @@ def test_making_room_in_the_store_costs_too(tmp_path: Path):
     assert (story.spent, story.seconds) == (2.5e6, 0.75)
 
 
+def test_the_peak_is_that_of_the_greediest_task_where_all_are_known(tmp_path: Path):
+    folder = write_run(tmp_path / "run")
+    assert read_outcome(folder).values["peak_memory"] is None
+    assert read_outcome(folder).reasons["peak_memory"] == "the record does not tell it"
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    for event, peak in zip((e for e in events if e["event"] == "Learned"), (5e8, 4e8), strict=True):
+        event["peak_bytes"] = peak
+    (folder / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    assert read_outcome(folder).values["peak_memory"] == 5e8
+
+
 def test_a_run_that_was_evaluated_once_has_no_learning_accuracy(tmp_path: Path):
     folder = write_run(tmp_path / "run")
     R = AccuracyMatrix(

@@ -27,3 +27,23 @@ def peak_bytes() -> int | None:
         return None
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(most) if sys.platform == "darwin" else 1024 * int(most)
+
+
+class Peak:
+    """The most memory of a run, where that of each of its tasks is taken in between."""
+
+    def __init__(self) -> None:
+        """Watch from here on."""
+        self._before: int | None = None
+        forget_peak()
+
+    def begin_task(self) -> None:
+        """Take note of what there was, and watch anew: what `peak_bytes` says from here on is about the task."""
+        self._before = self.most
+        forget_peak()
+
+    @property
+    def most(self) -> int | None:
+        """The most resident memory since this was made, in bytes; None where the system does not tell."""
+        known = [each for each in (self._before, peak_bytes()) if each is not None]
+        return max(known, default=None)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from evermap.scenarios import memory
+from evermap.agent import resident as memory
 
 
 def test_the_peak_grows_with_what_is_held():
@@ -22,3 +22,25 @@ def test_where_linux_does_not_tell_the_process_does(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(memory, "_CLEAR", tmp_path / "none" / "either")
     memory.forget_peak()
     assert memory.peak_bytes() > 1_000_000
+
+
+def test_a_run_remembers_its_peak_while_every_task_begins_anew(monkeypatch: pytest.MonkeyPatch):
+    now = {"peak": 0}
+    monkeypatch.setattr(memory, "forget_peak", lambda: now.update(peak=10))
+    monkeypatch.setattr(memory, "peak_bytes", lambda: now["peak"])
+    peak = memory.Peak()
+    assert peak.most == 10
+    tasks = []
+    for held in (70, 40):
+        peak.begin_task()
+        now["peak"] = max(now["peak"], held)
+        tasks.append(memory.peak_bytes())
+    assert tasks == [70, 40]
+    assert peak.most == 70
+
+
+def test_a_system_that_tells_nothing_has_no_peak(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(memory, "peak_bytes", lambda: None)
+    peak = memory.Peak()
+    peak.begin_task()
+    assert peak.most is None

@@ -53,13 +53,36 @@ def test_data_that_is_not_there_is_left_out(benchmarks, tmp_path, capsys):
 
 def test_borders_and_gate_are_measured(benchmarks, tmp_path, capsys):
     cells = tmp_path / "cells.json"
-    for only in ("borders/digits/10", "gate/digits, rotations by 5°/probe"):
+    for only in ("borders/digits, 512 random/10", "gate/digits, rotations by 5°/probe"):
         benchmarks["answering"].main(["--seeds", "1", "--only", only, "--cells", str(cells), "--data", str(tmp_path)])
     found = json.loads(cells.read_text())
-    assert set(found) == {"borders/digits/10/0", "borders/digits/100/0", "gate/digits, rotations by 5°/probe/0"}
-    few, many = (found[f"borders/digits/{n}/0"] for n in (10, 100))
+    assert set(found) == {
+        *(f"borders/digits, 512 random/{n}/0" for n in (10, 100)),
+        "gate/digits, rotations by 5°/probe/0",
+    }
+    few, many = (found[f"borders/digits, 512 random/{n}/0"] for n in (10, 100))
     assert all(0.8 < a < b < 1 for a, b in zip(few, many, strict=True))
     alone, decided, _, by_anchor, opened = found["gate/digits, rotations by 5°/probe/0"]
     assert (opened, by_anchor) == (0.0, 1.0), "domains that hardly differ are better pooled"
     assert alone == decided > 0.9
     assert "| digits, rotations by 5° | probe | " in capsys.readouterr().out
+
+
+def test_anchors_are_compared_on_characters(benchmarks, tmp_path, capsys):
+    cells = tmp_path / "cells.json"
+    only = "meta/drawn characters, 10 × 6/raw on the stem"
+    benchmarks["answering"].main(["--seeds", "1", "--only", only, "--cells", str(cells), "--data", str(tmp_path)])
+    accuracy, frozen, _ = json.loads(cells.read_text())[f"{only}/0"]
+    assert accuracy > 0.85
+    assert frozen < 0, "what is drawn is not trained"
+    assert f"| drawn characters, 10 × 6 | raw on the stem | {accuracy:.4f} | – |" in capsys.readouterr().out
+
+
+def test_icarl_runs_and_passes_can_be_piloted(benchmarks, tmp_path):
+    cells = tmp_path / "cells.json"
+    command = ["--sets", "digits", "--seeds", "1", "--first", "100", "--cells", str(cells), "--data", str(tmp_path)]
+    benchmarks["class_incremental"].main([*command, "--methods", "ICaRL 500", "--passes", "2"])
+    ((key, (accuracy, kept, _)),) = json.loads(cells.read_text()).items()
+    assert key == "digits/ICaRL 500/100"
+    assert accuracy > 0.4
+    assert kept == 500 * 64 * 4

@@ -42,6 +42,7 @@ class Layout:
             settings: What the agent is made of.
         """
         self._library, self._strategies, self._settings = library, strategies, settings
+        self._passes: dict[str, float] = {}
         self._unit_costs: dict[tuple[Any, ...], float] = {}
         self._told: tuple[Task, float] | None = None  # the last task that was asked about
         self.joint: dict[int, Joint] = {}
@@ -139,8 +140,7 @@ class Layout:
         chosen = [*own, *(s for s in others if s not in own)][:MOST_CANDIDATES]
         candidates = [known.fixed[0], *known.prepared, *chosen, *known.fixed[1:]]
         share = self._settings.probe_share * ledger.limit
-        with ledger.counting("profile"):
-            prices = [price(source, view) for source in candidates]
+        prices = [price(source, view, self._passes) for source in candidates]
         left = share - ledger.flops.get("profile", 0.0)
         samples = sample(view, prices, left, generator(self._settings.seed, view.index, "probe"))
         scores: dict[str, ProbeScore] = {}

@@ -108,7 +108,9 @@ class Learning:
         ledger, kept = bench.ledger, arm.best_score
         if ledger.limit and ledger.spent > ledger.limit:
             spent = f"{ledger.spent:.3g} FLOP were spent of {ledger.limit:.3g}"
-            warnings.append(f"the budget was passed: {spent}; a first unit is done whatever it costs")
+            alone = arm.strategy.closed_form and not extras
+            why = "a closed-form head alone takes more" if alone else "a first unit is done whatever it costs"
+            warnings.append(f"the budget was passed: {spent}; {why}")
         learned = Learned(
             task=task.index,
             strategy=option.strategy,
@@ -171,7 +173,8 @@ class Learning:
         """Fit a closed form again on all samples; calibrate a trained model on the held-out ones; name who helped."""
         bench, model = self._bench, _kept(arm)
         if arm.strategy.closed_form:  # brings its temperature along
-            if len(bench.whole.support) > len(bench.task.support):
+            more = len(bench.whole.support) > len(bench.task.support)
+            if more and bench.head_price(option, again=True) <= bench.ledger.left:
                 again = bench.arm(option, whole=True)
                 try:
                     for _ in bench.drive(option, again, max(0.0, limit - bench.ledger.spent)):
@@ -190,8 +193,9 @@ class Learning:
     def _consolidate(self, task: Task, warnings: list[str]) -> dict[str, Meta]:
         """Let strategies work for later tasks, in the share of the budget that the recipe grants.
 
-        They have equal parts of it. Where a part is less than what a unit took when last it was counted, the whole
-        share goes to one of them, each in its turn; one whose units take more waits for a task with a larger budget.
+        They have equal parts of it. Where a part is less than what a unit takes, by its price or when last it was
+        counted, the whole share goes to one of them, each in its turn; one whose units take more waits for a task with
+        a larger budget.
         """
         bench, settings = self._bench, self._settings
         share = settings.consolidate_share * bench.ledger.limit
@@ -204,14 +208,17 @@ class Learning:
             return {}
         known = replace(bench.known, episodes=(*bench.known.episodes, seen))
         made: dict[str, Meta] = {}
-        units = {name: known.metas[name].unit_flops for name in names if name in known.metas}
+        units = {name: bench.strategies[name].price(bench.task, known) for name in names}
+        for name in names:
+            if name in known.metas:
+                units[name] = max(units[name], known.metas[name].unit_flops)
         if any(flops > share / len(names) for flops in units.values()):
             names = [names[bench.task.index % len(names)]]
         for name in names:
             most = share / len(names)
             if self._selector.keeps_budget:
                 most = min(most, bench.ledger.left)
-            if most <= 0 or units.get(name, 0.0) > most:
+            if most <= 0 or units[name] > most:
                 continue
             seed = derive(settings.seed, bench.task.index, "consolidate", name)
             steps = bench.strategies[name].consolidate(bench.task, known, torch.Generator().manual_seed(seed))

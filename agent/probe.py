@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -89,16 +90,21 @@ class Price:
         return n * self.once + 9 * m**3 + (2 if d > n else 4) * n * d * m + n * m * (14 * c + 12)
 
 
-def price(source: Source, task: Task) -> Price:
-    """Price a representation by encoding one sample of a task's support set.
+def price(source: Source, task: Task, passes: dict[str, float]) -> Price:
+    """Price a representation by the shapes of what makes it.
 
     Args:
         source: The representation.
         task: The task.
+        passes: FLOPs of encoding one sample, by what builds an encoder; what is missing is counted once and entered.
     """
-    features, once = counted(lambda: features_of(source.encoder(), task.support.x[:1]))
+    encoder = source.encoder()
+    built = json.dumps(encoder.spec, sort_keys=True)
+    if built not in passes:
+        passes[built] = counted(lambda: features_of(encoder, task.support.x[:1]))[1]
+    once = passes[built]
     said = sum(len(record.classes) for record in _asked(source, task))
-    return Price(once, features.shape[1], task.outputs, said if task.kind == "classification" else 0)
+    return Price(once, encoder.feature_size, task.outputs, said if task.kind == "classification" else 0)
 
 
 def sample(task: Task, prices: Sequence[Price], flops: float, rng: torch.Generator) -> Samples:

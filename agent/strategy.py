@@ -174,6 +174,18 @@ class Strategy(ABC):
         """
         raise NotImplementedError(f"{self.name} sets `consolidates` but has no consolidate")
 
+    def price(self, task: Task, known: Known) -> float:
+        """Tell what a unit of `consolidate` takes, before one is done, so that none passes the budget.
+
+        Args:
+            task: As in `consolidate`.
+            known: As in `consolidate`.
+
+        Returns:
+            FLOPs, at the most; 0 where that is not known: a first unit is then done whatever it takes.
+        """
+        return 0.0
+
     def embedding(self, meta: Meta) -> Encoder | None:
         """Return an encoder in whose features classes lie apart that it never met; asked only where `embeds` is set.
 

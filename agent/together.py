@@ -17,6 +17,9 @@ from .layout import Layout
 from .model import Model
 from .selector import Option, Selector
 
+# Share of every budget that is left for choosing, and for the closed-form head that guards what was learned.
+RESERVED = 0.2
+
 
 def learn_together(
     tasks: Sequence[Task], layout: Layout, selector: Selector, settings: AgentSettings
@@ -50,8 +53,8 @@ def learn_together(
         score_every=settings.score_every,
         patience=settings.patience,
     )
-    share = 1 - settings.probe_share - settings.consolidate_share
-    ledger = Ledger(share * sum(bench.ledger.limit for bench in benches))
+    share = 1 - RESERVED - settings.consolidate_share
+    ledger = Ledger(sum(max(0.0, share * bench.ledger.limit - bench.ledger.spent) for bench in benches))
     reason = f"{len(tasks)} tasks arrived together; {name} learned them as one"
     try:
         yield from replace(first, ledger=ledger).drive(Option(name), arm, ledger.limit)

@@ -82,17 +82,22 @@ class Workbench:
             patience=self.patience,
         )
 
-    def head_price(self, option: Option) -> float:
+    def head_price(self, option: Option, again: bool = False) -> float:
         """Price a closed-form head before it is fitted, and scored on the held-out samples.
 
         Args:
             option: Such a head.
+            again: For fitting it again on all samples, the held-out ones among them; 0 where there are no more.
 
         Returns:
             FLOPs, at the most; 0 where nothing is known of its representation.
         """
         price = self.prices.get(option.source or "")
-        return 0.0 if price is None else price.head(len(self.task.support), len(self.held_out or ()))
+        if price is None or (again and len(self.whole.support) == len(self.task.support)):
+            return 0.0
+        if again:
+            return price.head(len(self.whole.support), 0)
+        return price.head(len(self.task.support), len(self.held_out or ()))
 
     def drive(
         self, option: Option, arm: Arm, limit: float, purpose: str = "learn", pause_every: int = 0

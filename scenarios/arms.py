@@ -241,15 +241,17 @@ def worth_of(said: Answer, test: TestSet, width: int, seed: int) -> Worth:
         seed: Seed of the run, which decides the halves.
 
     Returns:
-        Share of right answers (regression: R², None on a half whose targets do not vary).
+        Share of right answers. Regression: R², on a half 1 − mean squared error there / variance of all test targets,
+        so that two even halves have the whole's R² as their mean; None on a half without a sample.
     """
     in_a = halves(test.y, seed)
     if test.y.is_floating_point():
-        values = full_values(said, test.y.double().mean(dim=0)).numpy()
-        targets = test.y.numpy()
-        whole, a, b = (r_squared(values[part], targets[part]).value for part in (slice(None), in_a, ~in_a))
+        values, targets = full_values(said, test.y.double().mean(dim=0)), test.y.double()
+        whole = r_squared(values.numpy(), test.y.numpy()).value
         if whole is None:
             raise ValueError("R² is undefined on a test set")
+        error, variance = (values - targets).square().mean(dim=1), targets.var(dim=0, correction=0).mean()
+        a, b = (1 - float(error[part].mean() / variance) if bool(part.any()) else None for part in (in_a, ~in_a))
         return Worth(whole, a, b)
     guess = torch.full((len(test.y),), test.classes[0])  # where nothing is known, which is never so after learning
     among = test.classes if test.label is not None else ()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..agent.known import Episode
+from ..agent.known import Episode, Known
+from ..streams.task import Task
 from .meta_gradient import Split
 from .reptile import Batches
 
@@ -43,6 +44,18 @@ def deal(episode: Episode, shots: int, queries: int, rng: torch.Generator, devic
     return x[s], y[s], x[q], y[q]
 
 
+def counts_of(episode: Episode) -> tuple[Tensor, Tensor]:
+    """Count the samples of every class in an episode's support and query part, each of shape `(outputs,)`."""
+    support, query = (part.y.bincount(minlength=episode.outputs) for part in (episode.support, episode.query))
+    return support, query
+
+
+def encoding(known: Known, task: Task) -> tuple[float, int]:
+    """Tell what the agent's network takes to encode one sample, in FLOPs, and how many features it has."""
+    encoder = known.fresh(task, torch.Generator().manual_seed(0)).encoder
+    return encoder.cost.flops, encoder.feature_size
+
+
 def is_wide(episode: Episode, classes: int, each: int) -> bool:
     """Whether so many classes of an episode have so many samples: it can teach by all of them at once.
 
@@ -53,8 +66,8 @@ def is_wide(episode: Episode, classes: int, each: int) -> bool:
     """
     if episode.kind == "regression":
         return False
-    counts = sum(part.y.bincount(minlength=episode.outputs) for part in (episode.support, episode.query))
-    return int((torch.as_tensor(counts) >= each).sum()) >= classes
+    support, query = counts_of(episode)
+    return int((support + query >= each).sum()) >= classes
 
 
 def draw_wide(

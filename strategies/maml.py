@@ -16,14 +16,14 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from ..agent.encoder import Encoder
-from ..agent.known import Known, Meta, Source
+from ..agent.known import Episode, Known, Meta, Source
 from ..agent.model import LinearHead, Model
 from ..agent.settings import positive, setting
 from ..agent.strategy import Solution, Strategy
 from ..errors import RecipeError
 from ..streams.task import Task
 from .backend import losses_of, settled, settled_layout
-from .episodes import deal, draw_wide, is_wide, teaches
+from .episodes import counts_of, deal, draw_wide, encoding, is_wide, teaches
 from .meta_gradient import inner_step
 from .meta_start import fresh, put, restored, spread
 from .meta_training import MetaTraining, moved, sizes_of
@@ -190,6 +190,33 @@ class Maml(Strategy):
                 drawn = [episodes[i] for i in order.tolist()]
                 training.step([(e.outputs, deal(e, s.shots, s.queries, rng, device)) for e in drawn], rng)
             yield Meta(spec, *training.kept())
+
+    def price(self, task: Task, known: Known) -> float:
+        """Passes over the samples of a meta-step: three forth and back, and as many again for second derivatives."""
+        s, meta = self.settings, known.metas.get(self.name)
+        episodes = [e for e in known.episodes if e.kind == task.kind and teaches(e)]
+        if not episodes or (meta is not None and meta.spec["kind"] != task.kind):
+            return 0.0
+        once, d = encoding(known, task)
+        wide = [e for e in episodes if s.shares and is_wide(e, s.wide_from, s.wide_samples)]
+        if wide:
+            n, k = s.wide_samples * min(s.wide_classes, max(e.outputs for e in wide)), s.wide_samples
+            return 3 * n * once + 6 * n * k * s.wide_ways * d
+        return float(sum(sorted((_flops(e, s, once, d) for e in episodes), reverse=True)[: s.meta_batch]))
+
+
+def _flops(episode: Episode, settings: Maml.Settings, once: float, features: int) -> float:
+    """What a meta-gradient of an episode takes at the most: passes of samples through the encoder and the head."""
+    n, m, steps, head = len(episode.support), len(episode.query), settings.inner_steps, 2 * features * episode.outputs
+    if episode.kind == "classification":
+        support, query = counts_of(episode)
+        given = support.clamp(max=settings.shots)
+        n, m = int(given.sum()), int((support + query - given).clamp(max=settings.queries).sum())
+    if settings.order == "reptile":
+        return 3 * max(n + m, steps) * (once + head)
+    inner = (3 if settings.order == "first" else 9) * steps * n
+    alone = settings.anil or (episode.kind == "classification" and steps == 1)
+    return (3 * (n + m) if alone else inner + 3 * m) * once + (inner + 3 * m) * head
 
 
 def _no_model(record: object) -> Model:

@@ -27,7 +27,7 @@ from ..agent.settings import positive, setting
 from ..agent.strategy import Solution, Strategy
 from ..errors import RecipeError
 from ..streams.task import Task
-from .episodes import draw_wide, is_wide
+from .episodes import counts_of, draw_wide, encoding, is_wide
 from .episodic import Distance, episode_loss, rotated_episodes_loss
 from .prototype import Nearest, nearest_head
 
@@ -138,6 +138,25 @@ class ProtoNet(Strategy):
         if meta.spec["tasks"] < self.settings.min_tasks:
             return None
         return restore_encoder(meta.spec["encoder"], {n: t.clone() for n, t in meta.weights.items()})
+
+    def price(self, task: Task, known: Known) -> float:
+        """Three passes over the samples of a step, and their distances, forth and back."""
+        s = self.settings
+        episodes = [e for e in known.episodes if _teaches(e)]
+        if task.kind == "regression" or not episodes:
+            return 0.0
+        once, d = encoding(known, task)
+        wide = [e for e in episodes if is_wide(e, s.wide_from, s.wide_samples)]
+        if wide:
+            n = s.wide_samples * min(s.wide_ways, max(e.outputs for e in wide))
+            return 3 * n * once + 6 * n * n * d
+        sizes = []
+        for each in episodes:
+            support, query = counts_of(each)
+            most = (support + query).clamp(max=s.shots + s.queries).sort(descending=True).values[: s.ways]
+            sizes.append((int(most.sum()), len(most)))
+        drawn = sorted(sizes, reverse=True)[: s.meta_batch]
+        return float(sum(3 * n * once + 6 * n * classes * d for n, classes in drawn))
 
 
 def draw_episode(episode: Episode, ways: int, shots: int, queries: int, rng: torch.Generator) -> Drawn:

@@ -111,6 +111,9 @@ class Auto(Selector):
             agreement = scores[str(known.source)].reuse or 0.0
             reason = f"a stored model gets {agreement:.0%} of the support set right, a new closed-form head {bound:.0%}"
             return Choice("reuse", known.source, reason, values)
+        if bench.head_price(default) + bench.head_price(default, again=True) > bench.ledger.left:
+            reason = "the budget is too small for anything beside a closed-form head"
+            return Choice(default.strategy, default.source, reason, values)
         if not arms:
             return Choice(default.strategy, default.source, "nothing that could be trained applies", values)
         if len(bench.held_out or ()) < FEWEST_TO_CALIBRATE:
@@ -205,10 +208,11 @@ class Auto(Selector):
         """Try the most promising arms out; the winner goes on, and the default guards it."""
         guard = None if "no-guard" in self.without else default
         tried: list[Tried] = []
-        if len(arms) > 1 and "no-try" not in self.without:
-            left = _left(bench)  # the default is fitted in any case, for the guard
+        left = _left(bench)
+        fits = default in bench.trials or bench.head_price(default) <= left * bench.ledger.limit
+        if len(arms) > 1 and "no-try" not in self.without and fits:  # the default is fitted in any case, for the guard
             closed = lost_by(bench, default, 0.0)
-            lost = None if closed is None else closed[1]
+            lost, left = None if closed is None else closed[1], _left(bench)
             tried = try_out(bench, arms[:MOST_ARMS], min(TRY_SHARE, left), lost, self._worth) if left > 0 else []
         self._tried = tried
         chosen = tried[0].option if tried else arms[0]

@@ -110,7 +110,7 @@ def test_what_a_probe_costs_is_known_beforehand(n, hidden):
     task = task_of(n)
     one = replace(source(), _encoder=lambda: build_encoder("mlp", (4,), {"hidden": hidden}, 0))
     spent = counted(lambda: probe(one, task, task.support))[1]
-    assert price(one, task).of(n) == pytest.approx(spent, rel=0.1)
+    assert price(one, task, {}).of(n) == pytest.approx(spent, rel=0.1)
 
 
 FREE = Price(0.0, 4, 2)

@@ -6,16 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from evermap.agent.answer import Answer
 from evermap.agent.features import FEATURES
 from evermap.errors import OutputError, RecordError, UserError
 from evermap.scenarios.arm_table import ANSWERS, ARMS, read_table
-from evermap.scenarios.arms import halves
+from evermap.scenarios.arms import halves, worth_of
 from evermap.scenarios.oracle import task_regret
 from evermap.scenarios.record import read_record
 from evermap.scenarios.regret import CELL, Cell, looking_on, planned, run_cell, run_cells
 from evermap.scenarios.regret_summary import learned_values, summarise
 from evermap.scenarios.run import run
 from evermap.scenarios.scenario import load_scenario
+from evermap.streams.stream import TestSet
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small_run import leavings, recipe
@@ -117,6 +119,18 @@ def test_regression_is_valued_by_r_squared(tmp_path):
     assert arms[0].facts.features["regression"] == 1.0
     assert all(arm.accuracy <= 1 for arm in arms)
     assert task_regret(arms, table.answers[0]).regret.naive >= 0
+
+
+def test_the_halves_of_a_regression_have_the_whole_as_their_mean():
+    g = torch.Generator().manual_seed(0)
+    y, said = torch.randn(20, 2, generator=g), torch.randn(20, 2, generator=g)
+    test = TestSet(torch.zeros(20, 1), y, None, ())
+    answer = Answer(torch.zeros(20, 0), (), torch.zeros(20, dtype=torch.bool), said)
+    worth = worth_of(answer, test, 0, 5)
+    first, variance = halves(y, 5), float(y.var(dim=0, correction=0).mean())
+    assert worth.whole == pytest.approx(1 - float(((said - y) ** 2).mean()) / variance)
+    assert worth.a == pytest.approx(1 - float(((said - y)[first] ** 2).mean()) / variance)
+    assert (worth.a + worth.b) / 2 == pytest.approx(worth.whole), "no half is measured by a variance of its own"
 
 
 # Cells

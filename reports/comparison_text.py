@@ -142,10 +142,10 @@ def glance(comparison: Json) -> Table:
     names = [units.plain(scenario["scenario"]) for scenario in comparison["scenarios"]]
     return Table(
         f"At a glance: accuracy (%; R² where values are asked for) on {units.count(len(names), 'scenario')}",
-        ["agent", *names, "mean place"],
-        [[each.agent, *each.accuracies, "–" if each.place is None else f"{each.place:.1f}"] for each in found],
+        ["agent", "mean place", *names],
+        [[each.agent, "–" if each.place is None else f"{each.place:.1f}", *each.accuracies] for each in found],
         [ABOUT],
-        frozenset((i, j + 1) for i, each in enumerate(found) for j, best in enumerate(each.best) if best),
+        frozenset((i, j + 2) for i, each in enumerate(found) for j, best in enumerate(each.best) if best),
     )
 
 

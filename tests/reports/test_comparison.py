@@ -204,14 +204,14 @@ def test_several_scenarios_begin_with_everybody_at_a_glance():
     found = {"command": [], "equal_bytes": None, **compare(runs)}
     markdown = printed(found, "markdown")
     assert markdown.splitlines()[2:8] == [
-        "| agent | s | t | u | mean place |",
+        "| agent | mean place | s | t | u |",
         "| --- | ---: | ---: | ---: | ---: |",
-        "| joint | 90.0 | – | – | 1.0 |",  # a bound: nothing stands out
-        "| a | **60.0** | 40.0 | – | 2.2 |",  # (2.5 + 2) / 2: it shares places 2 and 3 on s
-        "| b | **60.0** | – | n/a | 2.5 |",
-        "| c | 50.0 | **70.0** | – | 2.5 |",  # (4 + 1) / 2
+        "| joint | 1.0 | 90.0 | – | – |",  # a bound: nothing stands out
+        "| a | 2.2 | **60.0** | 40.0 | – |",  # (2.5 + 2) / 2: it shares places 2 and 3 on s
+        "| b | 2.5 | **60.0** | – | n/a |",
+        "| c | 2.5 | 50.0 | **70.0** | – |",  # (4 + 1) / 2
     ]
-    assert r"a & \textbf{60.0} & 40.0 & -- & 2.2 \\" in printed(found, "latex")
+    assert r"a & 2.2 & \textbf{60.0} & 40.0 & -- \\" in printed(found, "latex")
     html = render_comparison(found)
     assert html.index("At a glance") < html.index("Numbers of s")
     assert "<strong>70.0</strong>" in html

@@ -1,6 +1,8 @@
-"""Write the tables of settings in docs/strategies.md anew, from the strategies' own code: `python docs/settings.py`.
+"""Write what docs/strategies.md takes from elsewhere anew: `python docs/settings.py`.
 
-A table stands between `<!-- settings of NAME -->` and `<!-- end -->`; a test fails when one is stale.
+Tables of settings come from the strategies' own code and stand between `<!-- settings of NAME -->` and `<!-- end -->`;
+what a strategy reaches on the demonstration comes from docs/demo.md and stands between `<!-- demo of NAME -->` and
+`<!-- end -->`. A test fails when something is stale.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from evermap.registry import registered
 from evermap.reports.catalog import shown
 
 PAGE = Path(__file__).resolve().parent / "strategies.md"
+DEMO = PAGE.with_name("demo.md")
 _MARKED = re.compile(r"(<!-- settings of ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_REACHED = re.compile(r"(<!-- demo of ([\w-]+) -->).*?(<!-- end -->)")
 
 
 def table(name: str) -> str:
@@ -34,12 +38,22 @@ def table(name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def reached(page: str) -> dict[str, str]:
+    """Read the mean over all tasks of every agent from the page of the demonstration, as it stands there."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("|")]
+    agents = next(row for row in rows if row[0] == "task")
+    means = next(row for row in rows if row[0].startswith("mean"))
+    return {agent.removeprefix("fixed:"): mean for agent, mean in zip(agents, means, strict=True)}
+
+
 def filled(page: str) -> str:
-    """Put the tables as they are now into a page.
+    """Put the tables and figures as they are now into a page.
 
     Args:
         page: Markdown with marks.
     """
+    figures = reached(DEMO.read_text("utf-8"))
+    page = _REACHED.sub(lambda found: found[1] + figures[found[2]] + found[3], page)
     return _MARKED.sub(lambda found: found[1] + table(found[2]) + found[3], page)
 
 

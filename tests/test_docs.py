@@ -79,3 +79,13 @@ def test_the_example_strategy_runs_on_the_example_stream(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "linear-probe from encoder-" in done.stdout
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_what_strategies_reach_on_the_demonstration_is_read_from_its_page():
+    spec = importlib.util.spec_from_file_location("docs_settings", ROOT / "docs" / "settings.py")
+    tables = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tables)
+    page = "| task | auto | fixed:reuse |\n|---|---|---|\n| one | **9** | 6 |\n| mean ± s.e. | 94.4 ± 0.4 | 61 |\n"
+    assert tables.reached(page) == {"task": "mean ± s.e.", "auto": "94.4 ± 0.4", "reuse": "61"}
+    shown = (ROOT / "docs" / "strategies.md").read_text()
+    assert sorted(re.findall(r"<!-- demo of ([\w-]+) -->", shown)) == sorted(registry.registered("strategy"))

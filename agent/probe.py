@@ -82,7 +82,7 @@ class Price:
             FLOPs: ridge and nearest means, both left out one by one, and the passes of the others.
         """
         d, c = self.features, self.outputs
-        return self._ridge(n) + 6 * n * d * c + held_out * (self.once + 2 * d * c)
+        return self._ridge(n) + 10 * n * d * c + held_out * (self.once + 2 * d * c)
 
     def _ridge(self, n: int) -> float:
         """Encoding n samples and one decomposition of them, with six penalties."""

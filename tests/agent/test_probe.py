@@ -7,9 +7,21 @@ from evermap.agent.budget import counted
 from evermap.agent.closed_form import knn_leave_one_out, ncm_leave_one_out, one_hot, ridge
 from evermap.agent.encoder import build_encoder
 from evermap.agent.entries import TaskRecord
-from evermap.agent.known import Source
+from evermap.agent.known import Known, Source
 from evermap.agent.model import LinearHead, Model
-from evermap.agent.probe import FEWEST_SAMPLES, MOST_SAMPLES, Price, answers, features_of, matched, price, probe, sample
+from evermap.agent.probe import (
+    FEWEST_SAMPLES,
+    MOST_SAMPLES,
+    Price,
+    answers,
+    features_of,
+    matched,
+    price,
+    probe,
+    sample,
+    says_something,
+)
+from evermap.strategies.prototype import Prototype
 from evermap.streams.task import Samples, Task
 
 
@@ -111,6 +123,45 @@ def test_what_a_probe_costs_is_known_beforehand(n, hidden):
     one = replace(source(), _encoder=lambda: build_encoder("mlp", (4,), {"hidden": hidden}, 0))
     spent = counted(lambda: probe(one, task, task.support))[1]
     assert price(one, task, {}).of(n) == pytest.approx(spent, rel=0.1)
+
+    asked = replace(one, tasks=(record(), record(), record(classes=(0, 1, 2))), _model=lambda each: built(hidden, each))
+    with_heads = counted(lambda: probe(asked, task, task.support))[1]
+    assert price(asked, task, {}).said == 7
+    assert price(asked, task, {}).of(n) - price(one, task, {}).of(n) >= 0.5 * (with_heads - spent) > 0
+
+
+def built(hidden, of):
+    encoder = build_encoder("mlp", (4,), {"hidden": hidden}, 0)
+    return Model(encoder, LinearHead(encoder.feature_size, len(of.classes)))
+
+
+@pytest.mark.parametrize("n", [3, 20, 150])
+def test_what_a_head_costs_is_known_beforehand(n):
+    task, passes = task_of(n), {}
+    one = replace(source(), _encoder=lambda: build_encoder("mlp", (4,), {"hidden": (9,)}, 0))
+    known = Known((), (one,), 0, {})
+
+    def work():
+        (model,) = Prototype().learn(task, known, torch.Generator())
+        model(torch.zeros(11, 4))
+
+    spent = counted(work)[1]
+    assert spent <= price(one, task, passes).head(n, 11)
+    assert n == 3 or price(one, task, passes).head(n, 11) <= 1.6 * spent
+    assert len(passes) == 1
+    assert price(one, task, dict.fromkeys(passes, 0.0)).once == 0.0, "an architecture is counted once"
+
+
+def test_one_sample_per_class_is_nothing_to_leave_out():
+    def says(*labels, kind="classification"):
+        y = torch.tensor(labels)
+        return says_something(replace(task_of(2), kind=kind), Samples(torch.zeros(len(y), 4), y))
+
+    assert not says(0)
+    assert not says(*range(9))
+    assert says(*range(10)), "stored heads may recognise it"
+    assert says(0, 1, 1)
+    assert says(0, 1, 2, kind="regression")
 
 
 FREE = Price(0.0, 4, 2)

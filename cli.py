@@ -70,6 +70,7 @@ class Kind(StrEnum):
     baselines = "baselines"
 
 
+_WHICH = "its name, its number in the stream from 1, or before-1, before-2, … for what came before the stream"
 _SINGULAR = {"strategies": "strategy", "selectors": "selector", "encoders": "encoder", "sources": "source"}
 
 Plugins = Annotated[
@@ -550,7 +551,8 @@ def predict(
         typer.Option("--input", metavar="FILE", help="An image or a folder of images, .npy, .npz, or .csv of numbers."),
     ],
     task: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The task that is meant; left out: the agent finds out.")
+        str | None,
+        typer.Option(metavar="TASK", help=f"The task that is meant: {_WHICH}; left out: the agent finds out."),
     ] = None,
     resize: Annotated[bool, typer.Option("--resize", help="Resize images that have another size.")] = False,
     scale: Annotated[
@@ -599,7 +601,7 @@ def store_ls(store: Store, as_json: AsJson = False, debug: Debug = False) -> Non
 @store_app.command("show", context_settings=_HELP)
 def store_show(
     store: Store,
-    entry: Annotated[str, typer.Argument(help="Id of an entry (encoder-3), or a task's name or index.")],
+    entry: Annotated[str, typer.Argument(help=f"Id of an entry (encoder-3), or a task: {_WHICH}.")],
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -614,7 +616,7 @@ def store_show(
 @store_app.command("similar", context_settings=_HELP)
 def store_similar(
     store: Store,
-    task: Annotated[str, typer.Argument(help="A task's name or index.")],
+    task: Annotated[str, typer.Argument(help=f"A task: {_WHICH}.")],
     most: Annotated[int, typer.Option("--most", min=1, help="How many tasks to list.")] = 10,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -662,7 +664,7 @@ def store_gc(store: Store, as_json: AsJson = False, debug: Debug = False) -> Non
 @store_app.command("export", context_settings=_HELP)
 def store_export(
     store: Store,
-    task: Annotated[str, typer.Argument(help="A task's name or index: what answers for it is written.")],
+    task: Annotated[str, typer.Argument(help=f"The task whose model is written: {_WHICH}.")],
     out: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write, without suffix.")],
     plugin: Plugins = None,
     as_json: AsJson = False,

@@ -5,6 +5,22 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+BEFORE = "before-"
+
+
+def task_number(index: int) -> str:
+    """Write a task's position as every command takes and prints it: counted from 1.
+
+    Files keep positions from 0, in fields called "index" or "task".
+
+    Args:
+        index: The position, from 0; below 0 for what came before the stream, −1 being the newest.
+
+    Returns:
+        "1" for the first task of the stream; "before-1" for the newest task of what came before it.
+    """
+    return str(index + 1) if index >= 0 else f"{BEFORE}{-index}"
+
 
 class EvermapError(Exception):
     """A failure that evermap can explain; `exit_code` is what the command line returns for it."""

@@ -35,7 +35,7 @@ def export(store: StoreReader, name: str, out: Path, facts: Json | None = None) 
 
     Args:
         store: The store.
-        name: The task's name or index.
+        name: The task's name or number, as `task_called` takes it.
         out: Where to write, without suffix.
         facts: What the store knows of its run, for the names of classes.
 
@@ -43,7 +43,7 @@ def export(store: StoreReader, name: str, out: Path, facts: Json | None = None) 
         The two files.
 
     Raises:
-        UnknownName: If there is no such task.
+        UserError: If there is no such task.
         StoreError: If it has no model of its own, weights are damaged, or plain torch cannot say what it does.
         OutputError: If the files are there already or cannot be written.
     """

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ..errors import StoreError, UnknownName
+from ..errors import StoreError, UserError, task_number
 from .entries import BankEntry, EncoderEntry, Entry, HeadEntry, Json, MetaEntry, TaskRecord
 from .library import EPISODE
 from .signature import distances
@@ -24,7 +25,7 @@ def listed(store: StoreReader) -> dict[str, Any]:
     Returns:
         "counts" (rows by table), "bytes", "replay" (bytes of stored samples, and of how many tasks), and "tasks",
         "encoders", "heads", "banks", "metas", "bounded" (what was done to stay within the recipe's bytes): a table of
-        plain values each.
+        plain values each. Positions of tasks count from 0 ("index", "task", "answers_for"), a task's "number" from 1.
     """
     tasks, banks = store.tasks(), store.banks()
     users: dict[str | None, list[int]] = {}
@@ -62,7 +63,7 @@ def shown(store: StoreReader, name: str) -> dict[str, Any]:
 
     Args:
         store: The store.
-        name: Id of an entry ("encoder-3"), a task's name, or its index.
+        name: Id of an entry ("encoder-3"), or a task as `task_called` takes it.
 
     Returns:
         "kind" and everything known of it; of an encoder also its "lineage" as a tree ("id", "task", "strategy",
@@ -70,7 +71,7 @@ def shown(store: StoreReader, name: str) -> dict[str, Any]:
         done to stay within the recipe's bytes: with the task, or with an entry that is gone.
 
     Raises:
-        UnknownName: If there is nothing of this name.
+        UserError: If there is nothing of this name.
         StoreError: If its weights cannot be read.
     """
     kind, _, number = name.rpartition("-")
@@ -96,7 +97,7 @@ def similar(store: StoreReader, name: str, most: int | None = None) -> dict[str,
 
     Args:
         store: The store.
-        name: The task's name or index.
+        name: The task, as `task_called` takes it.
         most: How many to list; None for all.
 
     Returns:
@@ -104,7 +105,7 @@ def similar(store: StoreReader, name: str, most: int | None = None) -> dict[str,
         they cannot be compared); see `signature.distances`.
 
     Raises:
-        UnknownName: If there is no such task.
+        UserError: If there is no such task.
         StoreError: If it was learned before signatures were kept.
     """
     record = task_called(store, name)
@@ -156,25 +157,36 @@ def compared(one: StoreReader, other: StoreReader) -> dict[str, Any]:
 
 
 def task_called(store: StoreReader, name: str) -> TaskRecord:
-    """Find a task by its name, or by its index.
+    """Find a task by its name, or by its number as every command prints it.
 
     Args:
         store: The store.
-        name: Its name (of several of this name the newest is meant), or its index as digits.
+        name: Its name (of several of this name the newest is meant; a name goes before a number), its number in the
+            stream, from 1, or "before-N": the N-th before the stream, "before-1" being the newest of them.
 
     Returns:
         Its record.
 
     Raises:
-        UnknownName: If there is none; suggests the nearest names.
+        UserError: If there is none; suggests the nearest name, and says which numbers there are.
     """
     records = store.tasks()
     named = [record for record in records if record.name == name]
-    if not named and name.removeprefix("-").isdecimal():
-        named = [record for record in records if record.index == int(name)]
-    if not named:
-        raise UnknownName("task", name, {record.name for record in records})
-    return named[-1]
+    named = named or [record for record in records if task_number(record.index) == name]
+    if named:
+        return named[-1]
+    if not records:
+        raise UserError(f"There is no task {name!r}: the store knows none.")
+    near = difflib.get_close_matches(name, [record.name for record in records], n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    numbers = [
+        f"{task_number(part[0].index)} to {task_number(part[-1].index)}"
+        if len(part) > 1
+        else task_number(part[0].index)
+        for part in ([r for r in records if r.index >= 0], [r for r in records if r.index < 0][::-1])
+        if part
+    ]
+    raise UserError(f"There is no task {name!r}.{hint} Give a name, or a number: {' or '.join(numbers)}.")
 
 
 def _entry(store: StoreReader, entry: Entry) -> dict[str, Any]:
@@ -239,6 +251,7 @@ def _models(store: StoreReader) -> dict[tuple[int, str], tuple[str | None, str |
 def _task(record: TaskRecord) -> dict[str, Any]:
     return {
         "index": record.index,
+        "number": task_number(record.index),
         "name": record.name,
         "kind_of_task": record.kind,
         "classes": list(record.classes),

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import StoreError
+from ..errors import StoreError, task_number
 from .blobs import Blobs, unpack
 from .catalog import explained
 from .entries import (
@@ -172,7 +172,7 @@ class StoreReader:
         """Return the record of one task by its position in the stream."""
         found = self._select(TaskRecord, 'WHERE "index" = ?', index)
         if not found:
-            raise StoreError(f"There is no record of task {index} in the knowledge store {self._where}.")
+            raise StoreError(f"There is no record of task {task_number(index)} in the knowledge store {self._where}.")
         return found[0]
 
     def tasks_on(self, encoders: Sequence[str]) -> list[TaskRecord]:
@@ -261,7 +261,7 @@ class StoreReader:
             try:
                 data = self._blobs.read(found.blob)
             except StoreError as error:
-                raise StoreError(f"{entry} of task {found.task} cannot be read: {error}") from error
+                raise StoreError(f"{entry} of task {task_number(found.task)} cannot be read: {error}") from error
             kept = unpack(data, found.memory_format)
             self._cached += _size(kept)
         self._cache[key] = kept

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..errors import StoreError
+from ..errors import StoreError, task_number
 from .blobs import Blobs, pack
 from .entries import (
     BankEntry,
@@ -99,7 +99,7 @@ class Transaction:
         Returns:
             Its id ("encoder-3"): a new one, or that of the same encoder if the store has it.
         """
-        what = f"The encoder that {strategy} made on task {task}"
+        what = f"The encoder that {strategy} made on task {task_number(task)}"
         if delta != "whole" and parent is None:
             raise StoreError(f"{what} is a {delta} delta and names no parent.")
         lineage = self._require("encoders", "lineage", parent, what)
@@ -130,7 +130,7 @@ class Transaction:
         Returns:
             Its id ("head-3"): a new one, or that of the same head on the same encoder if the store has it.
         """
-        what = f"The {kind} head of task {task}"
+        what = f"The {kind} head of task {task_number(task)}"
         self._require("encoders", "id", encoder, what)
         same = {"kind": kind, "spec": to_json(spec, what), "encoder": encoder}
         blob, layout, size, known = self._put("heads", what, weights, same)
@@ -155,7 +155,7 @@ class Transaction:
         Returns:
             Its id ("bank-3"): a new one, or that of the same bank if the store has it.
         """
-        what = f"The bank of task {task}"
+        what = f"The bank of task {task_number(task)}"
         self._require("encoders", "id", encoder, what)
         same = {"spec": to_json(spec, what), "encoder": encoder, "slot": slot}
         blob, layout, size, known = self._put("banks", what, weights, same)
@@ -201,7 +201,7 @@ class Transaction:
         Returns:
             Its id ("meta-3"): a new one, or that of the same meta-initialisation if the store has it.
         """
-        what = f"The meta-initialisation that {strategy} made on task {task}"
+        what = f"The meta-initialisation that {strategy} made on task {task_number(task)}"
         self._require("metas", "id", parent, what)
         blob, layout, size, known = self._put("metas", what, weights, {"spec": to_json(spec, what)})
         if known is not None:
@@ -222,7 +222,7 @@ class Transaction:
         Returns:
             The record as stored, with its model.
         """
-        what = f"Task {record.index} ({record.name})"
+        what = f"Task {task_number(record.index)} ({record.name})"
         if self._find("tasks", "name", {"index": record.index}) is not None:
             raise StoreError(f"{what} is in the store already; has another process continued it?")
         self._require("encoders", "id", record.encoder, what)
@@ -296,7 +296,8 @@ class Transaction:
     def add_event(self, task: int | None, body: Json) -> int:
         """Add an event of a task (None: of none), and return its sequence number, which only grows."""
         cursor = self._execute(
-            "INSERT INTO events (task, body) VALUES (?, ?)", (task, to_json(body, f"An event of task {task}"))
+            "INSERT INTO events (task, body) VALUES (?, ?)",
+            (task, to_json(body, f"An event of task {task if task is None else task_number(task)}")),
         )
         return int(cursor.lastrowid or 0)
 

@@ -11,11 +11,12 @@ from rich.table import Table
 from rich.text import Text
 from rich.tree import Tree
 
+from ..errors import task_number
 from . import units
 
 Json = Mapping[str, Any]
 _HEADINGS = {
-    "index": "index",
+    "number": "number",
     "name": "task",
     "strategy": "learned by",
     "model": "model",
@@ -68,22 +69,29 @@ def _bounded(steps: Sequence[Json]) -> Table:
     table.add_column("cost", justify="right", no_wrap=True)
     for step in steps:
         cost = units.change(-step["cost"]) if step["cost"] is not None and step["tasks"] else ""
-        tasks = units.ranges(step["tasks"]) if step["tasks"] else ""
-        cells = [step["task"], step["entry"], step["how"], step["into"], tasks, units.size(step["freed"]), cost]
+        cells = [
+            task_number(step["task"]),
+            step["entry"],
+            step["how"],
+            step["into"],
+            _numbers(step["tasks"]),
+            units.size(step["freed"]),
+            cost,
+        ]
         table.add_row(*map(_cell, cells))
     return table
 
 
 def _tasks(tasks: Sequence[Json]) -> Table:
     table = _table("Tasks")
-    table.add_column("index", justify="right", style="dim", no_wrap=True)
+    table.add_column("no.", justify="right", style="dim", no_wrap=True)
     table.add_column("task", ratio=2, overflow="ellipsis", no_wrap=True)
     table.add_column("learned by", ratio=2, style="cyan", overflow="ellipsis", no_wrap=True)
     for heading in ("model", "encoder", "head"):
         table.add_column(heading, no_wrap=True)
     for task in tasks:
         source = f" from {task['source']}" if task["source"] else ""
-        cells = [task["index"], task["name"], f"{task['strategy']}{source}"]
+        cells = [task["number"], task["name"], f"{task['strategy']}{source}"]
         table.add_row(*map(_cell, [*cells, task["model"], task["encoder"], task["head"]]))
     return table
 
@@ -99,15 +107,14 @@ def _entries(listing: Json) -> Table:
     for entry in listing["encoders"]:
         what = f"{entry['name'] or 'encoder'}, by {entry['strategy']}"
         what += f", as {entry['delta']} delta" if entry["delta"] != "whole" else ""
-        users = units.ranges(entry["answers_for"]) if entry["answers_for"] else ""
-        table.add_row(
-            *map(_cell, [entry["id"], entry["task"], what, entry["parent"], users, units.size(entry["bytes"])])
-        )
+        cells = [entry["id"], task_number(entry["task"]), what, entry["parent"], _numbers(entry["answers_for"])]
+        table.add_row(*map(_cell, [*cells, units.size(entry["bytes"])]))
     for kind in ("heads", "banks", "metas"):
         for entry in listing[kind]:
             what = _what(kind, entry)
             base = entry.get("encoder") or entry.get("parent")
-            table.add_row(*map(_cell, [entry["id"], entry["task"], what, base, "", units.size(entry["bytes"])]))
+            cells = [entry["id"], task_number(entry["task"]), what, base, ""]
+            table.add_row(*map(_cell, [*cells, units.size(entry["bytes"])]))
     return table
 
 
@@ -159,10 +166,15 @@ def _facts(page: Json) -> list[tuple[str, str]]:
             f"{name} {'×'.join(map(str, shape)) or 'scalar'}" for name, shape in page["tensors"].items()
         )
         sources = [
-            f"{each['entry'] or 'nothing'} by {each['strategy']} on task {each['task']}, {units.flops(each['flops'])}"
+            f"{each['entry'] or 'nothing'} by {each['strategy']} on task {task_number(each['task'])}, "
+            f"{units.flops(each['flops'])}"
             for each in page["made_from"]
         ]
-        known = [("after task", page["task"]), ("what", page.get("slot") or page.get("delta") or ""), ("spec", spec)]
+        known = [
+            ("after task", task_number(page["task"])),
+            ("what", page.get("slot") or page.get("delta") or ""),
+            ("spec", spec),
+        ]
         known += [("made from", "; ".join(sources)), ("encoder", page.get("encoder"))]
         known += [("answers for", ", ".join(each["name"] for each in page.get("answers_for", [])))]
         known += [("tensors", tensors), ("bytes", units.size(page["bytes"])), ("blob", page["blob"])]
@@ -173,7 +185,7 @@ def _step(step: Json) -> str:
     """What was done to stay within the recipe's bytes, in words."""
     into = f", {step['into']} in its place" if step["into"] else ""
     cost = f", {units.points(-step['cost'])} points" if step["cost"] is not None and step["tasks"] else ""
-    return f"{step['entry']} {step['how']} after task {step['task']}{into}{cost}"
+    return f"{step['entry']} {step['how']} after task {task_number(step['task'])}{into}{cost}"
 
 
 def _tree(node: Json, own: str) -> Tree:
@@ -189,7 +201,7 @@ def _tree(node: Json, own: str) -> Tree:
 def _node(node: Json, own: str) -> Text:
     name = f", “{units.plain(node['task_name'])}”" if node["task_name"] else ""
     delta = f", {node['delta']} delta" if node["delta"] != "whole" else ""
-    said = f"  {node['strategy']} on task {node['task']}{name}{delta}, {units.size(node['bytes'])}"
+    said = f"  {node['strategy']} on task {task_number(node['task'])}{name}{delta}, {units.size(node['bytes'])}"
     return Text.assemble((node["id"], "bold cyan" if node["id"] == own else "cyan"), said)
 
 
@@ -197,7 +209,7 @@ def _helped(helped: Sequence[Json]) -> RenderableType:
     if not helped:
         return Text("It helped no later task.", style="dim")
     lines = [
-        f"task {each['task']}, “{each['name']}”: {_gain(each['gain'])}{each['how']} ({each['entry']})"
+        f"task {task_number(each['task'])}, “{each['name']}”: {_gain(each['gain'])}{each['how']} ({each['entry']})"
         for each in helped
     ]
     return Group(*(Text(units.plain(line)) for line in lines))
@@ -214,14 +226,14 @@ def similar_page(found: Json) -> RenderableType:
         found: What `overview.similar` gave.
     """
     table = _table(f"Nearest to “{units.plain(found['task']['name'])}”")
-    table.add_column("index", justify="right", style="dim", no_wrap=True)
+    table.add_column("no.", justify="right", style="dim", no_wrap=True)
     table.add_column("task", ratio=2, overflow="ellipsis", no_wrap=True)
     for heading in ("input", "label", "feature"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("learned by", ratio=1, style="cyan", overflow="ellipsis", no_wrap=True)
     for near in found["nearest"]:
         spaces = [units.decimal(near[space]) for space in ("input", "label", "feature")]
-        table.add_row(*map(_cell, [near["index"], near["name"], *spaces, near["strategy"]]))
+        table.add_row(*map(_cell, [near["number"], near["name"], *spaces, near["strategy"]]))
     return table
 
 
@@ -230,13 +242,13 @@ def damage_page(found: Sequence[Json], names: Mapping[int, str]) -> RenderableTy
 
     Args:
         found: "entry", "tasks" and "what" of every damage.
-        names: Names of tasks by index.
+        names: Names of tasks by position.
     """
     if not found:
         return Text("The store is sound: every blob has its hash, and the catalog agrees.", style="green")
     lines = []
     for each in found:
-        tasks = ", ".join(f"{index} “{names.get(index, '?')}”" for index in each["tasks"])
+        tasks = ", ".join(f"{task_number(index)} “{names.get(index, '?')}”" for index in each["tasks"])
         concerns = f" (concerns task {tasks})" if tasks else ""
         lines.append(Text(units.plain(f"{each['entry'] or 'catalog'}{concerns}: {each['what']}"), style="red"))
     return Group(*lines)
@@ -263,7 +275,7 @@ def difference_page(found: Json) -> RenderableType:
 
 
 def _label(each: Json) -> str:
-    return str(each["id"]) if "id" in each else f"{each['index']} “{each['name']}”"
+    return str(each["id"]) if "id" in each else f"{each['number']} “{each['name']}”"
 
 
 def prediction_page(found: Sequence[Json]) -> RenderableType:
@@ -283,6 +295,12 @@ def prediction_page(found: Sequence[Json]) -> RenderableType:
         share = "" if values else units.percent(each["probability"]) + " %"
         table.add_row(*map(_cell, [each["input"], said, share, each["by"]]))
     return table
+
+
+def _numbers(positions: Sequence[int]) -> str:
+    """Write which tasks are meant, as they are counted everywhere: "before-2, before-1, 1, 3–5"."""
+    before = [task_number(each) for each in positions if each < 0]
+    return ", ".join([*before, *filter(None, [units.ranges([each + 1 for each in positions if each >= 0])])])
 
 
 def _cell(value: object) -> Text:

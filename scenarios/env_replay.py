@@ -89,7 +89,7 @@ def recorded(folders: Sequence[Path]) -> Recorded:
             if set(facts.features) != set(FEATURES):
                 raise RecordError(f"{folder}: its features are not those of this evermap; record it again.")
             if not first:
-                raise RecordError(f"{folder}: no arm of task {t} was valued.")
+                raise RecordError(f"{folder}: no arm of task {t + 1} was valued.")
             stand_in = first.get("scratch") or next(iter(first.values()))
             instead = first.get("prototype") or stand_in  # of what failed, as in learning
             observations[s, t] = [facts.features[name] for name in FEATURES]

@@ -125,7 +125,7 @@ def forward_transfer_per_column(R: AccuracyMatrix) -> PerColumn:
         earlier = [at for at in R.learned_at if at is not None and at < row]
         if not earlier:
             one = sum(at is not None for at in R.learned_at) == 1
-            raise Undefined("only one task was learned" if one else "nothing was learned before it")
+            raise Undefined("only one task was learned" if one else "no task of this stream was learned before it")
         check_knowable(R, j, row)
         return value_at(R, row - 1, j) - value_at(R, 0, j)
 

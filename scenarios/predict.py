@@ -34,7 +34,8 @@ def predict(
     Args:
         run: The folder of the run.
         inputs: See `inputs.read_inputs`.
-        task: A task's name or index: its model answers. None: who answers where no task label is given.
+        task: A task's name or number (see `task_called`): its model answers. None: who answers where no task label is
+            given.
         resize: Whether images of another size are resized.
         scale: What arrays and rows are divided by.
 

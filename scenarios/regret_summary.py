@@ -97,7 +97,7 @@ def learned_values(record: Record) -> list[float]:
         row = next((e for e in rows if e["task"] >= task), None)
         value = row["values"][concepts[task]] if row is not None else None
         if value is None:
-            raise RecordError(f"{record.path}: task {task} was learned and not evaluated; run it again.")
+            raise RecordError(f"{record.path}: task {task + 1} was learned and not evaluated; run it again.")
         found.append(float(value))
     return found
 

@@ -7,10 +7,11 @@ import torch
 
 from evermap.agent.entries import SignatureRecord, TaskRecord
 from evermap.agent.exchange import export, import_export
+from evermap.agent.inherit import inherit
 from evermap.agent.overview import compared, listed, shown, similar, task_called
 from evermap.agent.store import KnowledgeStore
 from evermap.cli import main
-from evermap.errors import OutputError, StoreError, UnknownName
+from evermap.errors import OutputError, StoreError, UserError
 
 
 def weights(seed):
@@ -70,15 +71,36 @@ def test_an_encoder_with_its_tree_and_whom_it_helped(folder):
     assert found["tensors"] == {"w": [4]}
 
 
-def test_a_task_by_name_or_index(folder):
+def test_a_task_by_name_or_number(folder, tmp_path):
     with KnowledgeStore.open(folder, read_only=True) as store:
-        assert shown(store, "task d") == shown(store, "3")
+        assert shown(store, "task d") == shown(store, "4")
+        assert (shown(store, "1")["name"], shown(store, "1")["index"], shown(store, "1")["number"]) == (
+            "task a",
+            0,
+            "1",
+        )
         assert [each["entry"] for each in shown(store, "task d")["helped_by"]] == ["encoder-2", "model-2"]
         assert task_called(store, "task b").index == 1
-        with pytest.raises(UnknownName, match=r"There is no task called 'tusk b'\. Did you mean task b"):
+        with pytest.raises(
+            UserError, match=r"no task 'tusk b'\. Did you mean 'task b'\? Give a name, or a number: 1 to 4\."
+        ):
             shown(store, "tusk b")
+        for none in ("0", "5", "-1", "before-1"):
+            with pytest.raises(UserError, match=f"There is no task '{none}'"):
+                shown(store, none)
         with pytest.raises(StoreError, match="no 'head-9' among the heads"):
             shown(store, "head-9")
+    inherit(folder, tmp_path / "copy")
+    with KnowledgeStore.open(tmp_path / "copy") as store:
+        assert [(r.index, r.name) for r in store.tasks()][::3] == [(-4, "task a"), (-1, "task d")]
+        assert (task_called(store, "before-1").name, task_called(store, "before-4").name) == ("task d", "task a")
+        with pytest.raises(UserError, match="or a number: before-1 to before-4"):
+            task_called(store, "1")
+        with store.transaction() as t:
+            t.add_task(TaskRecord(0, "4", 0, (0, 9), "classification", None, None, "anchor"))
+            t.add_task(TaskRecord(1, "new", 1, (0, 9), "classification", None, None, "anchor"))
+        assert [task_called(store, name).index for name in ("1", "2", "4", "before-4")] == [0, 1, 0, -4]
+        assert [each["number"] for each in listed(store)["tasks"]][3:] == ["before-1", "1", "2"]
 
 
 def test_the_nearest_tasks(folder):
@@ -88,7 +110,7 @@ def test_the_nearest_tasks(folder):
         near = found["nearest"][0]
         assert near["input"] == pytest.approx(0.1)
         assert near["label"] == 0.5
-        assert len(similar(store, "3", 1)["nearest"]) == 1
+        assert len(similar(store, "4", 1)["nearest"]) == 1
 
 
 def test_two_stores_are_compared_by_content(folder, tmp_path):
@@ -116,10 +138,10 @@ def test_the_commands(folder, capsys, tmp_path):
     assert "4 tasks, 3 encoders, 4 heads, 1 bank, 1 meta-initialisation" in said
     assert "Samples of 1 task are kept" in said
     said = say("show", str(folder), "encoder-2")
-    assert "├── encoder-2  finetune on task 1, “task b”" in said
+    assert "├── encoder-2  finetune on task 2, “task b”" in said
     assert "└── encoder-3" in said
-    assert "encoder-1 by finetune on task 1, 2.00 MFLOP" in said
-    assert "task 3, “task d”: +12.5 points, reuse (encoder-2)" in said
+    assert "encoder-1 by finetune on task 2, 2.00 MFLOP" in said
+    assert "task 4, “task d”: +12.5 points, reuse (encoder-2)" in said
     assert "why" in say("show", str(folder), "task d")
     assert "4 " in say("show", str(folder), "head-1")
     said = say("similar", str(folder), "task d", "--most", "2")
@@ -131,7 +153,7 @@ def test_the_commands(folder, capsys, tmp_path):
     assert "hold the same" in say("diff", str(folder), str(folder))
     assert "knows 4 tasks" in say("import", str(folder), str(tmp_path / "copy"))
     assert "task a" in say("diff", str(folder), str(tmp_path / "copy"), code=1)
-    for arguments in (("ls", "x"), ("show", "x", "encoder-1"), ("similar", "x", "0"), ("diff", "x", "x")):
+    for arguments in (("ls", "x"), ("show", "x", "encoder-1"), ("similar", "x", "1"), ("diff", "x", "x")):
         named = [str(folder) if word == "x" else word for word in arguments]
         assert json.loads(say(*named, "--json"))
 
@@ -144,13 +166,13 @@ def test_verify_names_the_tasks_of_what_is_damaged_and_ends_with_1(folder, capsy
     blob.write_bytes(data)
     assert main(["store", "verify", str(folder)]) == 1
     said = " ".join(capsys.readouterr().out.split())
-    assert "encoder-2 (concerns task 1 “task b”, 3 “task d”): Blob" in said
+    assert "encoder-2 (concerns task 2 “task b”, 4 “task d”): Blob" in said
     assert "damaged" in said
     assert main(["store", "verify", str(folder), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)[0]["tasks"] == [1, 3]
     assert main(["store", "show", str(folder), "encoder-1"]) == 0  # the rest stays usable
     assert main(["store", "show", str(folder), "encoder-2"]) == 2
-    assert "encoder-2 of task 1 cannot be read" in capsys.readouterr().err
+    assert "encoder-2 of task 2 cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["ls", "verify", "gc"])

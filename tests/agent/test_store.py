@@ -262,12 +262,12 @@ def test_transactions_do_not_nest(store: KnowledgeStore) -> None:
 
 def test_nan_never_reaches_the_store(store: KnowledgeStore) -> None:
     bad = {"w": torch.tensor([1.0, float("nan")])}
-    said = "The encoder that finetune made on task 3: Tensor 'w' holds NaN or infinity"
+    said = "The encoder that finetune made on task 4: Tensor 'w' holds NaN or infinity"
     with pytest.raises(StoreError, match=said), store.transaction() as t:
         t.add_encoder({}, bad, task=3, strategy="finetune", parent=None, flops=0.0)
     with pytest.raises(StoreError, match="The gain by encoder-1 is nan"), store.transaction() as t:
         t.helped("encoder-1", 0, float("nan"), "teacher")
-    with pytest.raises(StoreError, match="An event of task 3 is not plain JSON"), store.transaction() as t:
+    with pytest.raises(StoreError, match="An event of task 4 is not plain JSON"), store.transaction() as t:
         t.add_event(3, {"loss": float("inf")})
     assert set(store.counts().values()) == {0}
 
@@ -282,13 +282,13 @@ def test_numpy_scalars_are_stored_as_numbers(store: KnowledgeStore) -> None:
 @pytest.mark.parametrize(
     ("add", "said"),
     [
-        (lambda t: t.add_head("linear", {}, w(0), encoder="stem", task=2), "linear head of task 2 names 'stem'"),
-        (lambda t: t.add_bank({}, w(0), encoder="encoder-7", task=2), "bank of task 2 names 'encoder-7'"),
+        (lambda t: t.add_head("linear", {}, w(0), encoder="stem", task=2), "linear head of task 3 names 'stem'"),
+        (lambda t: t.add_bank({}, w(0), encoder="encoder-7", task=2), "bank of task 3 names 'encoder-7'"),
         (lambda t: t.add_meta({}, w(0), task=2, strategy="maml", parent="meta-7"), "names 'meta-7'"),
         (lambda t: add_encoder(t, 5, parent="encoder-7"), "names 'encoder-7', which is not among the encoders"),
         (lambda t: add_encoder(t, 5, delta="bias"), "is a bias delta and names no parent"),
         (lambda t: add_encoder(t, 5, parent="encoder-1", delta="half"), "contradicts what is there"),
-        (lambda t: add_task(t, 0), r"Task 0 \(task 0\) is in the store already"),
+        (lambda t: add_task(t, 0), r"Task 1 \(task 0\) is in the store already"),
         (lambda t: t.add_row(0, None, {}), "contradicts what is there"),
     ],
 )
@@ -309,7 +309,7 @@ def test_what_contradicts_the_store_is_refused(store: KnowledgeStore, add: objec
         (lambda s: s.weights("head-1"), "no 'head-1' among the heads"),
         (lambda s: s.weights("stem"), "'stem' is no id of an entry"),
         (lambda s: s.newest("encoder-1"), "no 'encoder-1'"),
-        (lambda s: s.task(3), "no record of task 3"),
+        (lambda s: s.task(3), "no record of task 4"),
     ],
 )
 def test_what_is_not_there_is_named(store: KnowledgeStore, ask: object, said: str) -> None:
@@ -383,9 +383,9 @@ def test_damage_is_found_and_concerns_its_tasks_only(tmp_path: Path) -> None:
         assert [(each.entry, each.tasks) for each in found] == [("encoder-1", (0, 2)), ("head-2", (1,))]
         assert "damaged" in found[0].what
         assert "missing" in found[1].what
-        with pytest.raises(StoreError, match=f"encoder-1 of task 0 cannot be read: Blob {encoder.blob} .* damaged"):
+        with pytest.raises(StoreError, match=f"encoder-1 of task 1 cannot be read: Blob {encoder.blob} .* damaged"):
             store.weights("encoder-1")
-        with pytest.raises(StoreError, match=r"head-2 of task 1 cannot be read: .* missing"):
+        with pytest.raises(StoreError, match=r"head-2 of task 2 cannot be read: .* missing"):
             store.weights("head-2")
         assert torch.equal(store.weights("encoder-2")["w"], w(1)["w"])
 

@@ -47,7 +47,7 @@ def test_golden_values_worked_out_by_hand():
 
 def test_reasons_stand_where_numbers_do_not():
     assert forgetting_per_column(GOLDEN).reasons == (None, None, "it was learned last")
-    assert forward_transfer_per_column(GOLDEN).reasons == ("nothing was learned before it", None, None)
+    assert forward_transfer_per_column(GOLDEN).reasons == ("no task of this stream was learned before it", None, None)
     for per_column in all_per_column(GOLDEN):
         assert [v is None for v in per_column.values] == [r is not None for r in per_column.reasons]
 

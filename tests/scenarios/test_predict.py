@@ -10,7 +10,7 @@ from PIL import Image
 
 from evermap.agent.store import KnowledgeStore
 from evermap.cli import main
-from evermap.errors import InputError, RecordError, UnknownName
+from evermap.errors import InputError, RecordError, UserError
 from evermap.scenarios.inputs import read_inputs
 from evermap.scenarios.predict import predict
 from evermap.scenarios.run import make_agent, run
@@ -77,13 +77,13 @@ def test_with_a_task_label_that_tasks_model_answers(digits):
         record = store.task(2)
         agent = make_agent(load_scenario(folder / "run" / "scenario.toml"), store)
         expected = agent.answer(x, record.label).log_probs.exp()
-    for name in (record.name, "2"):
+    for name in (record.name, "3"):
         found = predict(folder / "run", folder / "floats.npy", task=name)
         assert {each["class"] for each in found} <= set(record.classes)
         shares = [[each["probabilities"][str(c)] for c in record.classes] for each in found]
         assert torch.allclose(torch.tensor(shares), expected.float(), atol=1e-6)
         assert found[0]["by"] == f"{record.model}, “{record.name}”"
-    with pytest.raises(UnknownName, match="There is no task called 'nine'"):
+    with pytest.raises(UserError, match="There is no task 'nine'"):
         predict(folder / "run", folder / "floats.npy", task="nine")
 
 
@@ -91,7 +91,7 @@ def test_the_command_line(digits, capsys):
     folder, _, y = digits
     assert main(["predict", str(folder / "run"), "--input", str(folder / "images"), "--json"]) == 0
     assert [each["class"] for each in json.loads(capsys.readouterr().out)] == y
-    assert main(["predict", str(folder / "run"), "--input", str(folder / "images" / "3.png"), "--task", "0"]) == 0
+    assert main(["predict", str(folder / "run"), "--input", str(folder / "images" / "3.png"), "--task", "1"]) == 0
     said = capsys.readouterr().out
     assert "3.png" in said
     assert "%" in said
@@ -112,7 +112,7 @@ def test_a_run_whose_agent_keeps_no_statistics_needs_a_task(tmp_path):
     np.save(tmp_path / "x.npy", np.zeros((2, *SHAPE), dtype=np.float32))
     with pytest.raises(InputError, match="answers without a task label; give --task NAME"):
         predict(tmp_path / "run", tmp_path / "x.npy")
-    assert len(predict(tmp_path / "run", tmp_path / "x.npy", task="0")) == 2
+    assert len(predict(tmp_path / "run", tmp_path / "x.npy", task="1")) == 2
 
 
 # Reading

@@ -114,7 +114,7 @@ class Anchors:
 
     def is_provisional(self, shape: Shape) -> bool:
         """Whether an encoder that was trained on episodes may still take the place of an anchor's for such inputs."""
-        kept = self._find(shape)
+        kept = self._find(shape) if self._settings.anchor == "meta" else None
         return self._settings.anchor == "meta" and (kept is None or kept.provisional)
 
     def tally(self, shape: Shape) -> Tally:

@@ -5,7 +5,8 @@
 Every scenario, agent and seed is a cell, as in `evermap compare`: an ordinary run in a folder of `--out`, kept when it
 is finished. So the page can be completed over several sittings: `--minutes` ends one, after which the cells in flight
 are cut off and taken up by the next call; `--table-only` runs nothing. Pairs that are impossible are left out and
-listed. The page says how many cells are there.
+listed. The page says how many cells are there. `--equal-bytes-to AGENT` runs every agent that has a store once more
+within the bytes that AGENT keeps, and adds that table.
 """
 
 from __future__ import annotations
@@ -73,7 +74,13 @@ DATA = Path(os.environ["EVERMAP_DATA"]).absolute() if os.environ.get("EVERMAP_DA
 
 
 def sittings(
-    scenarios: Sequence[str], agents: Sequence[str], seeds: Sequence[int], size: str, out: Path, jobs: int
+    scenarios: Sequence[str],
+    agents: Sequence[str],
+    seeds: Sequence[int],
+    size: str,
+    out: Path,
+    jobs: int,
+    equal_to: str | None = None,
 ) -> tuple[list[Sitting], list[str]]:
     """One sitting per scenario, with the agents that are possible there; and what is left out, with the reason."""
     found, left_out = [], []
@@ -89,7 +96,7 @@ def sittings(
         left_out += [f"{scenario} with {', '.join(each)}: {why}" for why, each in wrong.items()]
         if possible:
             grid = Grid((scenario,), tuple(possible), tuple(seeds), size=size, data_root=DATA)
-            found.append(Sitting(grid, out, jobs))
+            found.append(Sitting(grid, out, jobs, equal_to=equal_to if equal_to in possible else None))
     return found, left_out
 
 
@@ -104,13 +111,21 @@ def work(sitting: Sitting, until: float) -> None:
                 return
 
 
-def page(all_of: Sequence[Sitting], left_out: Sequence[str], agents: Sequence[str], command: str) -> str:
+def page(
+    all_of: Sequence[Sitting],
+    left_out: Sequence[str],
+    agents: Sequence[str],
+    command: str,
+    equal_to: str | None = None,
+) -> str:
     """The page of results from the cells that are finished."""
     cells = [(sitting, cell) for sitting in all_of for cell in sitting.cells]
     there = [cell for sitting, cell in cells if sitting.finished(cell)]
     failures = [failure for sitting in all_of for failure in sitting.failures.values()]
     outcomes = [named(cell, outcome(read_record(cell.folder))) for cell in there]
     found: dict[str, Any] = compare(outcomes, agents[0] if any(c.agent == agents[0] for c in there) else None, failures)
+    if equal_to is not None:
+        found["equal_bytes"] = at_equal_bytes(all_of)
     missing = len(cells) - len(there)
     state = "all of them" if not missing else f"{missing} are missing, and the numbers are about the others"
     text = (
@@ -127,6 +142,19 @@ def page(all_of: Sequence[Sitting], left_out: Sequence[str], agents: Sequence[st
     if left_out:
         text += "\nLeft out:\n\n" + "".join(f"- {each}\n" for each in left_out)
     return text
+
+
+def at_equal_bytes(all_of: Sequence[Sitting]) -> dict[str, Any] | None:
+    """Gather what was run within the bytes of one agent on every scenario; None where nothing was."""
+    each = [part for sitting in all_of if (part := sitting.comparison()["equal_bytes"]) and part["scenarios"]]
+    if not each:
+        return None
+    return {
+        **each[0],
+        "agents": list(dict.fromkeys(agent for part in each for agent in part["agents"])),
+        "scenarios": [scenario for part in each for scenario in part["scenarios"]],
+        "ranks": {"agents": [], "scenarios": [], "critical_difference": None},
+    }
 
 
 def published(found: Mapping[str, Any]) -> str:
@@ -165,13 +193,16 @@ def main() -> None:
     parser.add_argument("--size", choices=("short", "default"), default="short")
     parser.add_argument("--out", type=Path, default=Path("runs/results"), help="folder of the cells")
     parser.add_argument("--page", type=Path, help="where to write the page; printed when left out")
+    parser.add_argument("--equal-bytes-to", metavar="AGENT", help="one more table, in which stores are bounded")
     parser.add_argument("--jobs", type=int, default=1, help="runs at a time")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="how long this sitting may last")
     parser.add_argument("--table-only", action="store_true", help="run nothing; write what is finished")
     given = parser.parse_args()
     agents = tuple(given.agents or AGENTS)
     names = tuple(given.scenarios or SCENARIOS)
-    all_of, left_out = sittings(names, agents, seeds_of(given.seeds), given.size, given.out, given.jobs)
+    all_of, left_out = sittings(
+        names, agents, seeds_of(given.seeds), given.size, given.out, given.jobs, given.equal_bytes_to
+    )
     until = time.monotonic() + 60 * given.minutes
     try:
         for sitting in () if given.table_only else all_of:
@@ -183,8 +214,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print("interrupted: finished cells are kept", file=sys.stderr)
     words = [*given.scenarios, *(f"--with {agent!r}" for agent in given.agents or ()), f"--seeds {given.seeds}"]
+    words += [f"--equal-bytes-to {given.equal_bytes_to!r}"] if given.equal_bytes_to else []
     command = " ".join(["python -P benchmarks/results.py", *words, f"--size {given.size}", "--page docs/results.md"])
-    text = page(all_of, left_out, agents, command)
+    text = page(all_of, left_out, agents, command, given.equal_bytes_to)
     if given.page:
         given.page.write_text(text)
     else:

@@ -84,7 +84,7 @@ def notes(scenario: Json, comparison: Json) -> list[str]:
         comparison: The comparison.
 
     Returns:
-        Sentences: what failed and why, which seeds a number lacks, what one seed cannot say.
+        Sentences: what failed and why, which seeds a number that is shown lacks, what one seed cannot say.
     """
     found: list[str] = []
     titles = {each["key"]: each["title"] for each in comparison["measures"]}
@@ -95,7 +95,8 @@ def notes(scenario: Json, comparison: Json) -> list[str]:
             found.append(_stopped(f"{agent['agent']}: not finished with seeds {units.ranges(agent['unfinished'])}"))
     by_note: dict[str, list[str]] = {}
     for agent in scenario["agents"]:
-        for key, each in agent["means"].items():
+        for key, *_ in SHOWN:
+            each = agent["means"][key]
             if each["note"] and agent["seeds"] and (each["note"] != _one_seed(agent) or key == "accuracy"):
                 by_note.setdefault(f"{titles[key]}: {each['note']}", []).append(agent["agent"])
     for note, agents in by_note.items():

@@ -11,6 +11,7 @@ import pytest
 
 import evermap
 from evermap.scenarios.cells import Grid, cells_of
+from evermap.scenarios.compare import Sitting
 from evermap.scenarios.comparison import compare
 from evermap.scenarios.scenario import library, load_scenario
 
@@ -57,6 +58,26 @@ def test_the_page_says_how_many_cells_are_there(script, tmp_path, monkeypatch):
     write_run(cells[3].folder, cells[3].agent, cells[3].seed, scenario="tiny")
     page = written(script, monkeypatch, "--seeds", "2")  # nothing is missing: no process is started
     assert "**4 of 4 cells** (scenario, agent, seed) are there: all of them" in page
+
+
+def test_one_table_stands_at_equal_bytes(script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.toml").write_text(TINY)
+    grid = Grid(("tiny.toml",), ("fixed:scratch", "fixed:prototype"), (0, 1))
+    for cell in cells_of(grid, Path("cells")):
+        write_run(cell.folder, cell.agent, cell.seed, scenario="tiny")
+        events = (cell.folder / "events.jsonl").read_text()
+        (cell.folder / "events.jsonl").write_text(events.replace('"store_bytes": 200', '"store_bytes": 5000000'))
+    planned = Sitting(grid, Path("cells"), 1, equal_to="fixed:scratch")
+    planned.comparison()
+    assert [cell.name for cell in planned.bounded] == ["fixed:prototype within the bytes of fixed:scratch"] * 2
+    for cell in planned.bounded:
+        write_run(cell.folder, cell.agent, cell.seed, scenario="tiny")
+    page = written(script, monkeypatch, "--seeds", "2", "--table-only", "--equal-bytes-to", "fixed:scratch")
+    _, equal = page.split("**At equal bytes. tiny: means over seeds 0, 1, ± half the 95 % interval**")
+    assert "| fixed:prototype within the bytes of fixed:scratch | 75.0 ± 0.0 |" in equal
+    assert "--equal-bytes-to 'fixed:scratch'" in page
+    assert "At equal bytes" not in written(script, monkeypatch, "--seeds", "2", "--table-only")
 
 
 def test_published_figures_stand_beside_the_nearest_scenario(script):

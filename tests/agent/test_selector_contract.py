@@ -76,7 +76,7 @@ def test_it_chooses_what_applies_within_the_budget_and_the_same_after_a_restart(
             restarted = new_agent(name, other)  # knows only what its store holds
             _, again, learned_again = meet(restarted, index)
             assert replace(again, seconds=0) == replace(choice, seconds=0), f"{name} chooses otherwise after a restart"
-            assert replace(learned_again, seconds=0) == replace(learned, seconds=0)
+            assert replace(learned_again, seconds=0, peak_bytes=0) == replace(learned, seconds=0, peak_bytes=0)
         state = lasting.selector.state()
         assert json.loads(json.dumps(state)) == state, "what a selector has learned is plain data"
 

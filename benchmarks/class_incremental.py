@@ -257,6 +257,11 @@ def applies(method: str, setup: Setup) -> bool:
     return method != "StreamingLDA" or setup.slda > 0
 
 
+def is_done(cells: dict[str, list[float]], key: str, passes: int) -> bool:
+    """Tell whether a cell is there, made with as many passes; those of former files do not say how many."""
+    return key in cells and cells[key][3:] in ([], [passes])
+
+
 def table(cells: dict[str, list[float]], name: str) -> list[str]:
     """Lay the cells of one data set out as a Markdown table."""
     lines = [
@@ -266,7 +271,7 @@ def table(cells: dict[str, list[float]], name: str) -> list[str]:
     for method in METHODS:
         found = [value for key, value in cells.items() if key.startswith(f"{name}/{method}/")]
         if found:
-            accuracies, kept, seconds = zip(*found, strict=True)
+            accuracies, kept, seconds = zip(*(value[:3] for value in found), strict=True)
             mean, spread = statistics.fmean(accuracies), statistics.stdev(accuracies) if len(found) > 1 else 0.0
             lines.append(
                 f"| {method} | {mean:.4f} ± {spread:.4f} | {min(accuracies):.4f} – {max(accuracies):.4f} "
@@ -309,12 +314,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for seed in range(options.first, options.first + options.seeds):
             for method in options.methods:
                 key = f"{name}/{method}/{seed}"
-                if key in cells or not applies(method, setup):
+                chosen = replace(setup, epochs=setup.passes.get(method, setup.epochs))
+                if is_done(cells, key, chosen.epochs) or not applies(method, setup):
                     continue
                 began = time.process_time()
-                chosen = replace(setup, epochs=setup.passes.get(method, setup.epochs))
                 accuracy, kept = METHODS[method](data, chosen, seed)
-                cells[key] = [accuracy, kept, time.process_time() - began]
+                cells[key] = [accuracy, kept, time.process_time() - began, chosen.epochs]
                 new = options.cells.with_suffix(".new")
                 new.write_text(json.dumps(cells, indent=0))
                 new.replace(options.cells)

@@ -10,15 +10,17 @@ import os
 import shutil
 import sys
 from collections.abc import Generator, Iterable, Sequence
-from contextlib import closing, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
+from typer.main import get_command
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from .agent.events import Event
     from .agent.store import KnowledgeStore
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from .scenarios.scenario import Scenario
     from .scenarios.trackers import Tracker
 
+SEEDS = "5"  # how many, where nothing is said
 OUR_FAULT, CONDITION_HOLDS, INTERRUPTED = 1, 3, 130
 
 app = typer.Typer(
@@ -39,6 +42,20 @@ app = typer.Typer(
     context_settings={"help_option_names": []},
     pretty_exceptions_enable=False,
 )
+
+
+class _Command(TyperCommand):
+    """A command whose flags are shown without a type."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the options and arguments."""
+        params = super().get_params(ctx)
+        for each in params:
+            if getattr(each, "is_flag", False):
+                each.metavar = ""
+        return params
+
+
 _HELP = {"help_option_names": ["-h", "--help"]}
 store_app = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": []})
 app.add_typer(store_app, name="store", help="Look into a knowledge store, check it, and pass on what is in it.")
@@ -75,9 +92,13 @@ _SINGULAR = {"strategies": "strategy", "selectors": "selector", "encoders": "enc
 
 Plugins = Annotated[
     list[Path] | None,
-    typer.Option("--plugin", metavar="FILE", help="A Python file with strategies of your own; may be repeated."),
+    typer.Option(
+        "--plugin",
+        metavar="FILE",
+        help="A Python file with strategies, selectors, encoders or sources of your own; may be repeated.",
+    ),
 ]
-Size = Annotated[Sized, typer.Option(help="The recipe as it is, or with the changes of its table [short].")]
+Size = Annotated[Sized, typer.Option(help="The recipe as it is, or with the changes of its table `short`.")]
 DataRoot = Annotated[
     Path | None,
     typer.Option("--data-root", metavar="DIR", envvar="EVERMAP_DATA", help="The folder that holds your data sets."),
@@ -121,9 +142,15 @@ def root(
     """Run lifelong agents through streams of tasks, and report what they forgot and what they transferred."""
 
 
-@app.command(context_settings=_HELP)
+@app.command(
+    cls=_Command,
+    context_settings=_HELP,
+    epilog="Example: evermap run digits-split --agent fixed:finetune --seed 3 --set stream.test_share=0.5",
+)
 def run(
-    scenario: Annotated[str, typer.Argument(help="A scenario's name (`evermap list scenarios`) or a TOML file.")],
+    scenario: Annotated[
+        str, typer.Argument(metavar="SCENARIO", help="A scenario's name (`evermap list scenarios`) or a TOML file.")
+    ],
     agent: Annotated[
         str | None,
         typer.Option(
@@ -161,6 +188,7 @@ def run(
 ) -> None:
     """Run a scenario, show what happens, and write its record and its report."""
     from .errors import RecipeError
+    from .scenarios.override import blamed
     from .scenarios.scenario import load_scenario
 
     _load_plugins(plugin)
@@ -180,10 +208,13 @@ def run(
         if error.field not in options:
             raise
         raise error.at(options[error.field]) from None
-    raise typer.Exit(_play(recipe, out, store, prior or (), data_root, plugin or (), as_json, tensorboard, wandb))
+    try:
+        raise typer.Exit(_play(recipe, out, store, prior or (), data_root, plugin or (), as_json, tensorboard, wandb))
+    except RecipeError as error:
+        raise blamed(error, scenario, sets or ()) from None
 
 
-@app.command(context_settings=_HELP)
+@app.command(cls=_Command, context_settings=_HELP)
 def resume(
     record: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run that was cut off.")],
     force: Annotated[
@@ -216,16 +247,20 @@ def resume(
     raise typer.Exit(_watch(record, events, title, as_json, tracker))
 
 
-@app.command(context_settings=_HELP)
+@app.command(
+    cls=_Command,
+    context_settings=_HELP,
+    epilog='Example: evermap compare digits-split --with auto --with "avalanche:Replay(mem_size=500)" --seeds 10',
+)
 def compare(
-    scenarios: Annotated[list[str], typer.Argument(metavar="SCENARIO…", help="Names of scenarios or TOML files.")],
+    scenarios: Annotated[list[str], typer.Argument(metavar="SCENARIO", help="Names of scenarios or TOML files.")],
     agents: Annotated[
         list[str],
         typer.Option("--with", metavar="AGENT", help="An agent, as `evermap run` takes it; to be repeated."),
     ],
     seeds: Annotated[
         str, typer.Option(metavar="SEEDS", help="How many (10: seeds 0 to 9), or which (3-7; 0,4,9).")
-    ] = "5",
+    ] = SEEDS,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, each in a process of its own.")] = 1,
     baseline: Annotated[
         str | None, typer.Option(metavar="AGENT", help="The others are compared with it.", show_default="the first one")
@@ -250,6 +285,7 @@ def compare(
         typer.Option("--set", metavar="PATH=VALUE", help="Change a field of every recipe; may be repeated."),
     ] = None,
     data_root: DataRoot = None,
+    download: Download = False,
     plugin: Plugins = None,
     as_json: AsJson = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print every mean as CSV on standard output.")] = False,
@@ -258,38 +294,42 @@ def compare(
     debug: Debug = False,
 ) -> None:
     """Compare agents on scenarios, paired by seed; finished runs are kept, and a second call runs what is missing."""
-    from .errors import UserError
-    from .scenarios.cells import Grid
-    from .scenarios.compare import Sitting
-    from .scenarios.condition import condition
-    from .scenarios.outcomes import quantities
-    from .scenarios.seed_list import seeds_of
+    with _busy("Reading recipes…"):
+        from .errors import UserError
+        from .scenarios.cells import Grid
+        from .scenarios.compare import Sitting
+        from .scenarios.condition import condition
+        from .scenarios.outcomes import quantities
+        from .scenarios.seed_list import seeds_of
 
-    given = {"json": as_json, "csv": as_csv, "latex": as_latex, "markdown": as_markdown}
-    forms = [form for form, wanted in given.items() if wanted]
-    if len(forms) > 1:
-        raise UserError(f"--{forms[0]} and --{forms[1]}: one at a time is printed; the folder holds all of them.")
-    _load_plugins(plugin)
-    keys = [each.key for each in quantities()]
-    conditions = [condition(text, agents, keys) for text in fail_if or ()]
-    if out is None:
-        out = Path("runs") / ("compare-" + "+".join(Path(each).stem for each in scenarios))[:100]
-    grid = Grid(
-        scenarios=tuple(scenarios),
-        agents=tuple(agents),
-        seeds=seeds_of(seeds),
-        sets=tuple(sets or ()),
-        size=size.value,
-        data_root=_data_root(data_root, False),
-        plugins=tuple(plugin or ()),
-    )
-    sitting = Sitting(grid, out, jobs, baseline, equal_bytes_to)
+        given = {"json": as_json, "csv": as_csv, "latex": as_latex, "markdown": as_markdown}
+        forms = [form for form, wanted in given.items() if wanted]
+        if len(forms) > 1:
+            raise UserError(f"--{forms[0]} and --{forms[1]}: one at a time is printed; the folder holds all of them.")
+        _load_plugins(plugin)
+        keys = [each.key for each in quantities()]
+        conditions = [condition(text, agents, keys) for text in fail_if or ()]
+        if out is None:
+            out = Path("runs") / ("compare-" + "+".join(Path(each).stem for each in scenarios))[:100]
+        grid = Grid(
+            scenarios=tuple(scenarios),
+            agents=tuple(agents),
+            seeds=seeds_of(seeds),
+            sets=tuple(sets or ()),
+            size=size.value,
+            data_root=_data_root(data_root, download),
+            download=download,
+            plugins=tuple(plugin or ()),
+        )
+        sitting = Sitting(grid, out, jobs, baseline, equal_bytes_to)
     raise typer.Exit(_compare(sitting, conditions, jobs, forms[0] if forms else None))
 
 
-@app.command("list", context_settings=_HELP)
+@app.command("list", cls=_Command, context_settings=_HELP)
 def list_(
-    kind: Annotated[Kind | None, typer.Argument(help="What to list; everything when left out.")] = None,
+    kind: Annotated[
+        Kind | None, typer.Argument(metavar="KIND", help=f"One of {', '.join(Kind)}; everything when left out.")
+    ] = None,
     plugin: Plugins = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -319,13 +359,15 @@ def list_(
     for position, (title, rows) in enumerate(found.items()):
         if position:
             console.print()
-        draw = baseline_table if title == Kind.baselines else list_table
-        console.print(draw(title.capitalize(), rows))
+        draw = baseline_table if kind is Kind.baselines else list_table
+        _page(draw(title.capitalize(), rows))
 
 
-@app.command(context_settings=_HELP)
+@app.command(cls=_Command, context_settings=_HELP)
 def show(
-    name: Annotated[str, typer.Argument(help="A scenario, strategy, selector, encoder, source or baseline.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A scenario, strategy, selector, encoder, source or baseline.")
+    ],
     size: Size = Sized.default,
     figure: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw samples of every task of a scenario: .png, .svg or .pdf.")
@@ -350,7 +392,7 @@ def show(
     is_scenario = name in library() or name.endswith(".toml")
     if not pages and not is_scenario:
         known = [*library(), *(each for kind in GROUPS for each in registered(kind))]
-        raise UnknownName("scenario, strategy, selector, encoder or source", name, set(known))
+        raise UnknownName("scenario, strategy, selector, encoder or source", name, set(known), "`evermap list`")
     console = _stdout()
     if is_scenario:
         import torch
@@ -361,7 +403,7 @@ def show(
         torch.set_num_threads(1)
         pages.insert(0, describe(name, size.value, _data_root(data_root, download), download, figure))
         if not as_json:
-            console.print(scenario_page(pages[0]))
+            _page(scenario_page(pages[0]))
     elif figure is not None:
         raise UserError(f"--figure {figure}: only scenarios have samples, and {name!r} is none.")
     if as_json:
@@ -371,12 +413,12 @@ def show(
         if position:
             console.print()
         if page["kind"] != "scenario":
-            console.print(show_page(page))
+            _page(show_page(page))
 
 
-@app.command(context_settings=_HELP)
+@app.command(cls=_Command, context_settings=_HELP)
 def validate(
-    scenario: Annotated[str, typer.Argument(help="A scenario's name or a TOML file.")],
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="A scenario's name or a TOML file.")],
     data_root: DataRoot = None,
     download: Download = False,
     plugin: Plugins = None,
@@ -384,11 +426,8 @@ def validate(
     debug: Debug = False,
 ) -> None:
     """Check a scenario without learning anything: its fields, sizes, data and agent, in every size it has."""
-    import torch
-
     from .scenarios.outline import validate as check
 
-    torch.set_num_threads(1)
     _load_plugins(plugin)
     found = check(scenario, _data_root(data_root, download), download)
     if as_json:
@@ -399,7 +438,7 @@ def validate(
         typer.echo(f"{scenario}: valid ({size}: {what}, data {each['data_sha256'][:12]})")
 
 
-@app.command(context_settings=_HELP)
+@app.command(cls=_Command, context_settings=_HELP)
 def report(
     records: Annotated[
         list[Path], typer.Argument(metavar="RUN", help="Folders of runs, or of folders of runs.", show_default=False)
@@ -449,10 +488,10 @@ def report(
         _overview(summary, page, whole=True)
 
 
-@app.command(context_settings=_HELP)
+@app.command(cls=_Command, context_settings=_HELP, epilog="Example: evermap explain runs/ID 5")
 def explain(
     record: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
-    task: Annotated[str, typer.Argument(help="A task's name, or its number in the stream, from 1.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help="A task's name, or its number in the stream, from 1.")],
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -466,18 +505,18 @@ def explain(
     else:
         from .reports.explanation import explanation
 
-        _stdout().print(explanation(found))
+        _page(explanation(found))
 
 
-@app.command(context_settings=_HELP)
+@app.command(cls=_Command, context_settings=_HELP, epilog="Example: evermap regret demo --seeds 3 --jobs 2")
 def regret(
-    scenarios: Annotated[list[str], typer.Argument(metavar="SCENARIO...", help="Scenarios, by name or as TOML files.")],
+    scenarios: Annotated[list[str], typer.Argument(metavar="SCENARIO", help="Scenarios, by name or as TOML files.")],
     agent: Annotated[
         str | None, typer.Option(metavar="NAME", help="The selector; left out: the one that the scenario names.")
     ] = None,
     seeds: Annotated[
         str, typer.Option(metavar="SEEDS", help="How many (10: seeds 0 to 9), or which (3-7; 0,4,9).")
-    ] = "3",
+    ] = SEEDS,
     fixed: Annotated[
         list[str] | None,
         typer.Option("--fixed", metavar="NAME", help="A strategy it is held against; left out: every one."),
@@ -498,6 +537,7 @@ def regret(
         typer.Option("--set", metavar="PATH=VALUE", help="Change a field of the recipes; may be repeated."),
     ] = None,
     data_root: DataRoot = None,
+    download: Download = False,
     plugin: Plugins = None,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -511,10 +551,10 @@ def regret(
     from .scenarios.scenario import load_scenario
     from .scenarios.seed_list import seeds_of
 
-    wanted, root = seeds_of(seeds), _data_root(data_root, False)
+    wanted, root = seeds_of(seeds), _data_root(data_root, download)
     overrides = [*(sets or []), *([f"agent.selector={json.dumps(agent)}"] if agent is not None else [])]
     try:
-        recipes = [load_scenario(each, overrides, root, size=size.value) for each in scenarios]
+        recipes = [load_scenario(each, overrides, root, download=download, size=size.value) for each in scenarios]
     except RecipeError as error:
         if agent is None or error.field != "agent.selector":
             raise
@@ -540,15 +580,19 @@ def regret(
     else:
         from .reports.regret import regret_page
 
-        _stdout().print(regret_page(found))
+        _page(regret_page(found))
 
 
-@app.command(context_settings=_HELP)
+@app.command(cls=_Command, context_settings=_HELP, epilog="Example: evermap predict runs/ID --input photos/ --task 2")
 def predict(
     record: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")],
     inputs: Annotated[
         Path,
-        typer.Option("--input", metavar="FILE", help="An image or a folder of images, .npy, .npz, or .csv of numbers."),
+        typer.Option(
+            "--input",
+            metavar="FILE",
+            help="Images (one, or a folder), .npy, .npz, .csv of numbers; for a run on a table, rows with its header.",
+        ),
     ],
     task: Annotated[
         str | None,
@@ -573,7 +617,7 @@ def predict(
     else:
         from .reports.store import prediction_page
 
-        _stdout().print(prediction_page(found))
+        _page(prediction_page(found))
 
 
 Store = Annotated[Path, typer.Argument(metavar="STORE", help="The folder of a run, or of a store.")]
@@ -588,7 +632,7 @@ def store_root(
     """Look into a knowledge store, check it, and pass on what is in it."""
 
 
-@store_app.command("ls", context_settings=_HELP)
+@store_app.command("ls", cls=_Command, context_settings=_HELP, epilog="Example: evermap store ls runs/ID")
 def store_ls(store: Store, as_json: AsJson = False, debug: Debug = False) -> None:
     """List what a store holds: tasks, encoders, heads, statistics, samples."""
     from .agent.overview import listed
@@ -598,10 +642,10 @@ def store_ls(store: Store, as_json: AsJson = False, debug: Debug = False) -> Non
     _show(found, "store_page", as_json)
 
 
-@store_app.command("show", context_settings=_HELP)
+@store_app.command("show", cls=_Command, context_settings=_HELP, epilog="Example: evermap store show runs/ID encoder-3")
 def store_show(
     store: Store,
-    entry: Annotated[str, typer.Argument(help=f"Id of an entry (encoder-3), or a task: {_WHICH}.")],
+    entry: Annotated[str, typer.Argument(metavar="ENTRY", help=f"Id of an entry (encoder-3), or a task: {_WHICH}.")],
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
@@ -613,10 +657,10 @@ def store_show(
     _show(found, "entry_page", as_json)
 
 
-@store_app.command("similar", context_settings=_HELP)
+@store_app.command("similar", cls=_Command, context_settings=_HELP, epilog="Example: evermap store similar runs/ID 5")
 def store_similar(
     store: Store,
-    task: Annotated[str, typer.Argument(help=f"A task: {_WHICH}.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help=f"A task: {_WHICH}.")],
     most: Annotated[int, typer.Option("--most", min=1, help="How many tasks to list.")] = 10,
     as_json: AsJson = False,
     debug: Debug = False,
@@ -629,7 +673,7 @@ def store_similar(
     _show(found, "similar_page", as_json)
 
 
-@store_app.command("verify", context_settings=_HELP)
+@store_app.command("verify", cls=_Command, context_settings=_HELP)
 def store_verify(store: Store, as_json: AsJson = False, debug: Debug = False) -> None:
     """Read every blob and check the catalog; the exit code is 1 where something is damaged."""
     from dataclasses import asdict
@@ -642,11 +686,11 @@ def store_verify(store: Store, as_json: AsJson = False, debug: Debug = False) ->
     if as_json:
         _json(found)
     else:
-        _stdout().print(damage_page(found, names))
+        _page(damage_page(found, names))
     raise typer.Exit(1 if found else 0)
 
 
-@store_app.command("gc", context_settings=_HELP)
+@store_app.command("gc", cls=_Command, context_settings=_HELP)
 def store_gc(store: Store, as_json: AsJson = False, debug: Debug = False) -> None:
     """Remove what killed processes have left, and nothing else."""
     from .agent.inherit import store_folder
@@ -658,13 +702,15 @@ def store_gc(store: Store, as_json: AsJson = False, debug: Debug = False) -> Non
     if as_json:
         _json({"freed": freed})
     else:
-        _stdout().print(f"{size(freed)} freed.")
+        _page(f"{size(freed)} freed.")
 
 
-@store_app.command("export", context_settings=_HELP)
+@store_app.command(
+    "export", cls=_Command, context_settings=_HELP, epilog="Example: evermap store export runs/ID 2 model"
+)
 def store_export(
     store: Store,
-    task: Annotated[str, typer.Argument(help=f"The task whose model is written: {_WHICH}.")],
+    task: Annotated[str, typer.Argument(metavar="TASK", help=f"The task whose model is written: {_WHICH}.")],
     out: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write, without suffix.")],
     plugin: Plugins = None,
     as_json: AsJson = False,
@@ -683,7 +729,9 @@ def store_export(
             sys.stdout.write(f"{file}\n")
 
 
-@store_app.command("import", context_settings=_HELP)
+@store_app.command(
+    "import", cls=_Command, context_settings=_HELP, epilog="Example: evermap store import runs/ID new-store"
+)
 def store_import(
     source: Annotated[Path, typer.Argument(metavar="FROM", help="A run, a store, or a file of `store export`.")],
     target: Annotated[Path, typer.Argument(metavar="TO", help="The folder of the new store.")],
@@ -704,10 +752,12 @@ def store_import(
     else:
         from .reports.units import count
 
-        _stdout().print(f"{target} knows {count(known, 'task')}; `evermap run SCENARIO --store {target}` begins on it.")
+        _page(f"{target} knows {count(known, 'task')}; `evermap run SCENARIO --store {target}` begins on it.")
 
 
-@store_app.command("diff", context_settings=_HELP)
+@store_app.command(
+    "diff", cls=_Command, context_settings=_HELP, epilog="Example: evermap store diff runs/ID runs/OTHER"
+)
 def store_diff(
     first: Annotated[Path, typer.Argument(metavar="A", help="The folder of a run, or of a store.")],
     second: Annotated[Path, typer.Argument(metavar="B", help="Another one.")],
@@ -738,7 +788,7 @@ def _show(found: dict[str, Any], page: str, as_json: bool) -> None:
         return
     from .reports import store
 
-    _stdout().print(getattr(store, page)(found))
+    _page(getattr(store, page)(found))
 
 
 def _play(
@@ -790,6 +840,8 @@ def _compare(sitting: Sitting, conditions: Sequence[Condition], jobs: int, form:
     from .reports.comparison_terminal import comparison_page
     from .reports.report import write_report
 
+    if not form and not _stdout().is_terminal:
+        typer.echo(f"Looking at the recipes and data of {len(sitting.cells)} runs…")
     console = _stderr() if form else _stdout()  # standard output holds the form that was asked for, and nothing else
     keys = [(cell.label, cell.name, cell.seed) for cell in sitting.cells]
     interrupted = False
@@ -811,7 +863,7 @@ def _compare(sitting: Sitting, conditions: Sequence[Condition], jobs: int, form:
     if form:
         sys.stdout.write(printed(found, form))
     else:
-        _stdout().print(comparison_page(found))
+        _page(comparison_page(found))
         sys.stdout.write(f"{page}\n")
     sys.stdout.flush()
     return _judge(sitting, found, conditions, interrupted)
@@ -929,11 +981,11 @@ def _overview(summary: dict[str, Any], page: Path, whole: bool = False) -> None:
     if "comparison" in summary:
         from .reports.several_terminal import overview as overview_of_several
 
-        _stdout().print(overview_of_several(summary))
+        _page(overview_of_several(summary))
     else:
         from .reports.terminal import overview
 
-        _stdout().print(overview(summary, whole))
+        _page(overview(summary, whole))
     sys.stdout.write(f"{page}\n")
 
 
@@ -964,6 +1016,19 @@ def _json(thing: Any, lines: bool = False) -> None:
     sys.stdout.flush()
 
 
+def _page(page: RenderableType) -> None:
+    """Print a page on standard output."""
+    from .reports.piped import show as show_page
+
+    show_page(_stdout(), page)
+
+
+def _busy(doing: str) -> AbstractContextManager[object]:
+    """Say on a terminal what is being done, while it is done."""
+    console = _stderr()
+    return console.status(doing) if console.is_terminal else nullcontext()
+
+
 def _stdout() -> Console:
     from rich.console import Console
 
@@ -988,16 +1053,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given or os.environ.get("EVERMAP_DEBUG", "") not in ("", "0")
     try:
-        app(given, prog_name="evermap")
+        command = get_command(app)
+        with command.make_context("evermap", given) as context:
+            command.invoke(context)
     except KeyboardInterrupt:
         _stderr().print("evermap: interrupted. What was committed before is kept.")
         return INTERRUPTED
+    except typer.Exit as end:
+        return end.exit_code
+    except BrokenPipeError:  # whoever read it has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OUR_FAULT
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else OUR_FAULT
     except Exception as error:
-        from .errors import EvermapError
+        from .errors import EvermapError, UserError
+        from .reports.misuse import misused
         from .reports.units import plain
 
+        misuse = misused(error, given)
+        if misuse is not None:
+            if misuse:
+                _stderr().print(f"evermap: {plain(misuse)}")
+            return UserError.exit_code
         if debug:
             import traceback
 

@@ -22,6 +22,27 @@ def task_number(index: int) -> str:
     return str(index + 1) if index >= 0 else f"{BEFORE}{-index}"
 
 
+def flop_count(value: float) -> str:
+    """Write a number of floating-point operations as reports and messages do, with three significant digits.
+
+    Args:
+        value: FLOPs, finite.
+
+    Returns:
+        "1.24 GFLOP".
+    """
+    for factor, unit in ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP")):
+        if abs(value) >= 0.9995 * factor:
+            return f"{three_digits(value / factor)} {unit}"
+    return f"{value:.0f} FLOP"
+
+
+def three_digits(value: float) -> str:
+    """Write three significant digits without an exponent: "1.24", "12.4", "124"."""
+    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
+    return f"{value:.{digits}f}"
+
+
 class EvermapError(Exception):
     """A failure that evermap can explain; `exit_code` is what the command line returns for it."""
 
@@ -37,19 +58,20 @@ class UserError(EvermapError):
 class UnknownName(UserError):
     """A name that nothing is registered under."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], listed_by: str = "") -> None:
         """Build the message.
 
         Args:
             kind: What was looked for, in the singular ("strategy").
             name: The name that was given.
             known: Every valid name.
+            listed_by: The command that lists them, where there are too many for a message.
         """
         valid = sorted(known)
         near = difflib.get_close_matches(name, valid, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
-        listed = ", ".join(valid) if valid else "none"
-        super().__init__(f"There is no {kind} called {name!r}. {hint}Known: {listed}.")
+        listed = f"Known: {', '.join(valid) or 'none'}." if not listed_by else f"{listed_by} lists what there is."
+        super().__init__(f"There is no {kind} called {name!r}. {hint}{listed}")
         self.name = name
         self.near = tuple(near)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from ..errors import BudgetError
+from ..errors import BudgetError, flop_count
 from .agent_settings import AgentSettings
 from .budget import Ledger
 from .encoder import build_encoder
@@ -127,5 +127,5 @@ def _passed(before: float, ledger: Ledger) -> tuple[str, ...]:
     """Warn where making room took a task past its budget: what stands in for its model is made whatever it costs."""
     if not ledger.limit or not before <= ledger.limit < ledger.spent:
         return ()
-    spent = f"{ledger.spent:.3g} FLOP were spent of {ledger.limit:.3g}"
+    spent = f"{flop_count(ledger.spent)} were spent of {flop_count(ledger.limit)}"
     return (f"making room in the store passed the budget: {spent}; what stands in for a model is made at any cost",)

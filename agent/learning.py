@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..errors import Diverged, NothingApplies, StrategyError
+from ..errors import Diverged, NothingApplies, StrategyError, flop_count
 from ..streams.seeds import derive
 from ..streams.task import Task
 from .agent_settings import AgentSettings
@@ -107,7 +107,7 @@ class Learning:
         weighed = weigh(self._library, task, bench) if settings.consolidate_share else None
         ledger, kept = bench.ledger, arm.best_score
         if ledger.limit and ledger.spent > ledger.limit:
-            spent = f"{ledger.spent:.3g} FLOP were spent of {ledger.limit:.3g}"
+            spent = f"{flop_count(ledger.spent)} were spent of {flop_count(ledger.limit)}"
             alone = arm.strategy.closed_form and not extras
             why = "a closed-form head alone takes more" if alone else "a first unit is done whatever it costs"
             warnings.append(f"the budget was passed: {spent}; {why}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..errors import flop_count
 from .arm import outputs_of
 from .budget import counted
 from .closed_form import ridge
@@ -99,7 +100,7 @@ def merge(
     _, each = counted(lambda: _features(encoder, torch.zeros(1, *encoder.input_shape)))
     price = [sum(2 * each * (FITTED + JUDGED) * len(m.stand_in.means) for m in part) for part in (keeps, joins)]
     if price[1] > flops:
-        return None, f"looking takes {price[1]:.2g} FLOP, and {max(0.0, flops):.2g} are left"
+        return None, f"looking takes {flop_count(price[1])}, and {flop_count(max(0.0, flops))} are left"
     found, worst = _judged(encoder, keeps, joins, rng, trained=False)
     if found is not None:
         return found, "heads fitted anew"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import StoreError, UserError, task_number
 from .entries import BankEntry, EncoderEntry, Entry, HeadEntry, Json, MetaEntry, TaskRecord
@@ -13,6 +14,7 @@ from .library import EPISODE
 from .signature import distances
 from .store_reader import StoreReader
 
+T = TypeVar("T")
 _KINDS: dict[type[Entry], str] = {EncoderEntry: "encoder", HeadEntry: "head", BankEntry: "bank", MetaEntry: "meta"}
 
 
@@ -119,7 +121,7 @@ def similar(store: StoreReader, name: str, most: int | None = None) -> dict[str,
 
 
 def compared(one: StoreReader, other: StoreReader) -> dict[str, Any]:
-    """Say how two stores differ, by content and not by id.
+    """Say how two stores differ, by content: neither ids nor positions count.
 
     Args:
         one: A store.
@@ -127,8 +129,9 @@ def compared(one: StoreReader, other: StoreReader) -> dict[str, Any]:
 
     Returns:
         By "tasks", "encoders", "heads", "banks" and "metas": what is "only_here", "only_there", the number that is
-        in "both"; for tasks also what is "changed" (the same index and name, with another model). "equal" says whether
-        nothing differs.
+        in "both"; for entries also what was "made_otherwise" (the same weights, made from or by something else), for
+        tasks what is "changed" (the same name, with another model; of several of one name the first is compared with
+        the first). "equal" says whether nothing differs.
     """
     found: dict[str, Any] = {}
     pairs: list[tuple[str, Sequence[Entry], Sequence[Entry]]] = [
@@ -137,23 +140,53 @@ def compared(one: StoreReader, other: StoreReader) -> dict[str, Any]:
         ("banks", one.banks(), other.banks()),
         ("metas", one.metas(), other.metas()),
     ]
+    origins = [_origins(store) for store in (one, other)]
     for kind, ours, theirs in pairs:
-        mine, yours = {(e.task, e.blob): e for e in ours}, {(e.task, e.blob): e for e in theirs}
+        mine, yours = (_told_apart((entry.blob, entry) for entry in entries) for entries in (ours, theirs))
+        both = mine.keys() & yours.keys()
         found[kind] = {
             "only_here": [_brief(mine[key]) for key in mine if key not in yours],
             "only_there": [_brief(yours[key]) for key in yours if key not in mine],
-            "both": len(mine.keys() & yours.keys()),
+            "made_otherwise": [
+                _brief(mine[key])
+                for key in mine
+                if key in both and origins[0].get(mine[key].id) != origins[1].get(yours[key].id)
+            ],
+            "both": len(both),
         }
-    here, there = (_models(store) for store in (one, other))
-    tasks = {(record.index, record.name): record for store in (other, one) for record in store.tasks()}
+    here, there = (_told_apart((record.name, record) for record in store.tasks()) for store in (one, other))
+    models = [_models(store) for store in (one, other)]
     found["tasks"] = {
-        "only_here": [_task(tasks[key]) for key in here if key not in there],
-        "only_there": [_task(tasks[key]) for key in there if key not in here],
-        "changed": [_task(tasks[key]) for key in here if key in there and here[key] != there[key]],
+        "only_here": [_task(here[key]) for key in here if key not in there],
+        "only_there": [_task(there[key]) for key in there if key not in here],
+        "changed": [
+            _task(here[key])
+            for key in here
+            if key in there and models[0][here[key].index] != models[1][there[key].index]
+        ],
         "both": len(here.keys() & there.keys()),
     }
     equal = not any(part for table in found.values() for key, part in table.items() if key != "both")
     return {"equal": equal, **found}
+
+
+def _told_apart(things: Iterable[tuple[str, T]]) -> dict[tuple[str, int], T]:
+    """Key things by what they are called or hold; several of one key are the first, the second and so on."""
+    seen: Counter[str] = Counter()
+    found: dict[tuple[str, int], T] = {}
+    for key, thing in things:
+        found[key, seen[key]] = thing
+        seen[key] += 1
+    return found
+
+
+def _origins(store: StoreReader) -> dict[str, list[tuple[str, str]]]:
+    """What every entry was made from and by what, by content; ids and positions do not matter."""
+    blobs = _blobs(store)
+    found: dict[str, list[tuple[str, str]]] = {}
+    for each in store.provenance():
+        found.setdefault(each.entry, []).append((blobs.get(each.made_from, each.made_from or ""), each.strategy))
+    return {entry: sorted(made) for entry, made in found.items()}
 
 
 def task_called(store: StoreReader, name: str) -> TaskRecord:
@@ -241,11 +274,16 @@ def _helped(store: StoreReader, entries: set[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _models(store: StoreReader) -> dict[tuple[int, str], tuple[str | None, str | None]]:
-    """What answers for every task, by content."""
-    entries: list[EncoderEntry | HeadEntry] = [*store.encoders(), *store.heads()]
-    blobs: dict[str | None, str] = {entry.id: entry.blob for entry in entries}
-    return {(r.index, r.name): (blobs.get(r.encoder), blobs.get(r.head)) for r in store.tasks()}
+def _models(store: StoreReader) -> dict[int, tuple[str | None, str | None]]:
+    """What answers for every task, by content; by the position of the task."""
+    blobs = _blobs(store)
+    return {r.index: (blobs.get(r.encoder), blobs.get(r.head)) for r in store.tasks()}
+
+
+def _blobs(store: StoreReader) -> dict[str | None, str]:
+    """The blob of every entry, by its id."""
+    kinds: tuple[Sequence[Entry], ...] = (store.encoders(), store.heads(), store.banks(), store.metas())
+    return {entry.id: entry.blob for entries in kinds for entry in entries}
 
 
 def _task(record: TaskRecord) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -11,6 +12,39 @@ from pydantic import TypeAdapter, ValidationError
 from ..errors import RecipeError
 
 T = TypeVar("T")
+# What pydantic says, as somebody says it who writes TOML.
+_WORDS = (
+    (r"an object", "a table"),
+    (r"a valid array", "a list"),
+    (r"a valid tuple", "a list"),
+    (r"tuple should", "the list should"),
+    (r" after validation, not 0", ""),
+    (
+        r"(input .*, )?unable to .*exceeded maximum size",
+        "input should be a whole number below 2^63",
+    ),
+    (r"a valid integer", "a whole number"),
+    (r"a valid number", "a number"),
+    (r"a valid boolean", "true or false"),
+    (r"a valid string", "a text"),
+    (r", (unable to (parse|interpret)|got a number with a fractional).*", ""),
+)
+
+
+def in_plain_words(message: str) -> str:
+    """Say what a parser says as somebody says it who writes TOML.
+
+    Args:
+        message: What pydantic says is wrong with a value.
+
+    Returns:
+        What is valid: "input should be a whole number".
+    """
+    message = message.removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    for theirs, ours in _WORDS:
+        message = re.sub(theirs, ours, message)
+    return message
 
 
 def setting(default: Any, help: str, unit: str = "") -> Any:
@@ -53,7 +87,7 @@ def configure(kind: type[T], values: Mapping[str, Any], where: str) -> T:
         same = [other["msg"] for other in rest if other["loc"][:1] == first["loc"][:1]]
         if same and first["loc"]:  # a field of which several kinds of values are valid
             path, found, said = str(first["loc"][0]), values.get(str(first["loc"][0])), [*said, *same]
-        valid = ", or ".join(dict.fromkeys(each[0].lower() + each[1:] for each in said))
+        valid = ", or ".join(dict.fromkeys(map(in_plain_words, said)))
         raise RecipeError(where, path, found, valid) from None
 
 

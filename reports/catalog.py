@@ -16,6 +16,9 @@ from ..errors import PluginError
 from ..registry import Registered
 from .units import flops, plain, size
 
+OURS = "evermap"
+"""The origin of what comes with evermap."""
+
 
 def listed(entry: Registered) -> dict[str, str]:
     """Describe a registered object in one line.
@@ -83,27 +86,37 @@ def shown(entry: Registered) -> dict[str, Any]:
 
 
 def list_table(title: str, rows: list[dict[str, str]]) -> Table:
-    """Draw a list.
+    """Draw a list: a line for each, with the first sentence about it.
 
     Args:
         title: What is listed.
-        rows: What `listed` gave; a row without an origin leaves it empty.
+        rows: What `listed` gave; where all of them come with evermap, their origin is not told.
 
     Returns:
         A table.
     """
     table = Table(
-        title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0), show_header=False
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=None,
+        padding=(0, 2, 0, 0),
+        show_header=False,
+        expand=True,
     )
     table.add_column("name", style="cyan", no_wrap=True)
-    table.add_column("description", ratio=1)
+    table.add_column("description", ratio=1, no_wrap=True, overflow="ellipsis")
     shown_keys = ["name", "description", "origin"]
     if any(row.get("takes") for row in rows):
-        table.add_column("takes")
+        table.add_column("takes", no_wrap=True)
         shown_keys.insert(2, "takes")
-    table.add_column("origin", style="dim")
+    if any(row.get("origin", OURS) != OURS for row in rows):
+        table.add_column("origin", style="dim", no_wrap=True)
+    else:
+        shown_keys.remove("origin")
     for row in rows:
-        table.add_row(*(Text(plain(row.get(key, ""))) for key in shown_keys))
+        told = {**row, "description": _first_sentence(row.get("description", ""))}
+        table.add_row(*(Text(plain(told.get(key, ""))) for key in shown_keys))
     return table
 
 
@@ -121,7 +134,7 @@ def baseline_table(title: str, rows: list[dict[str, Any]]) -> RenderableType:
     table.add_column("name", style="cyan", no_wrap=True, header_style="dim")
     table.add_column("runs in", no_wrap=True, header_style="dim")
     table.add_column("what it does", ratio=2, header_style="dim")
-    table.add_column("set with", ratio=1, header_style="dim")
+    table.add_column("set with", ratio=1, overflow="fold", header_style="dim")
     letters = [("T", "task-"), ("D", "domain-"), ("C", "class-incremental"), ("B", "blurry"), ("O", "online")]
     common = set.intersection(*({a["name"] for a in row["arguments"]} for row in rows if row["arguments"]))
     for row in rows:
@@ -197,6 +210,11 @@ def _in_short(cost: dict[str, Any]) -> str:
 
 def _shape(extents: list[int]) -> str:
     return "×".join(map(str, extents))
+
+
+def _first_sentence(text: str) -> str:
+    """Return the first sentence of a description; a stop inside a number or an abbreviation ends none."""
+    return re.split(r"(?<=[^.\s][.!?])\s+(?=[A-Z“\"])", text, maxsplit=1)[0]
 
 
 def _docstring(thing: Any) -> str:

@@ -190,6 +190,10 @@ class Growing(Lines):
         ended = sum(each in ("kept", "done", "failed") for each in self.states.values())
         said = f"{ended} of {units.count(len(self.states), 'run')}"
         left = len(self.states) - ended
+        if not self.started and left:
+            said += ", looking at recipes and data"
+        elif self.started and not self.at_work and not self.took:
+            said += ", workers load torch"
         if self.took and left:
             said += f", about {units.seconds(left * sum(self.took) / len(self.took) / self.jobs)} left"
         for (scenario, agent, seed), (task, tasks) in self.at_work.items():

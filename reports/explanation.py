@@ -92,7 +92,7 @@ def _known(task: Json) -> list[RenderableType]:
     table.add_column("representation", no_wrap=True, style="cyan")
     for heading in ("error",) if task["regression"] else ("ridge", "means", "neighbours", "as it is", "error"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("", ratio=1, style="dim", no_wrap=True, overflow="ellipsis")
+    table.add_column("", ratio=1, style="dim", overflow="fold")
     for probe in task["probes"]:
         shares = [] if task["regression"] else [units.percent(probe.get(k)) for k in ("ridge", "ncm", "knn", "reuse")]
         error = units.decimal(probe["ridge_mse"], 4)
@@ -110,7 +110,7 @@ def _considered(task: Json) -> list[RenderableType]:
     table.add_column("", no_wrap=True)
     table.add_column("way", no_wrap=True, style="cyan")
     table.add_column("score", justify="right", no_wrap=True)
-    table.add_column("", ratio=1, style="dim", no_wrap=True, overflow="ellipsis")
+    table.add_column("", ratio=1, style="dim", overflow="fold")
     leading = [each for each in ways if each["leads"]] or ways
     for each in leading[:_ROWS]:
         mark = "●" if each["answers"] else "○" if each["picked"] else ""
@@ -212,7 +212,7 @@ def _arms(task: Json) -> list[RenderableType]:
     table.add_column("way", no_wrap=True, style="cyan")
     for heading in ("test", "held out", "loss", "spent"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("", ratio=1, style="dim", no_wrap=True, overflow="ellipsis")
+    table.add_column("", ratio=1, style="dim", overflow="fold")
     lines = arms["lines"]
     shown = [line for position, line in enumerate(lines) if position < _ROWS or line["answered"]]
     for line in shown:

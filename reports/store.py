@@ -25,6 +25,9 @@ _HEADINGS = {
 }
 
 
+_DIFFERENCES = ("only_here", "only_there", "changed", "made_otherwise")
+
+
 def store_page(listing: Json) -> RenderableType:
     """Draw all that a store holds.
 
@@ -64,7 +67,7 @@ def _bounded(steps: Sequence[Json]) -> Table:
     for heading in ("after task", "entry", "what"):
         table.add_column(heading, no_wrap=True)
     table.add_column("in its place", no_wrap=True)
-    table.add_column("tasks", overflow="ellipsis", no_wrap=True)
+    table.add_column("tasks", overflow="fold")
     table.add_column("freed", justify="right", no_wrap=True)
     table.add_column("cost", justify="right", no_wrap=True)
     for step in steps:
@@ -85,8 +88,8 @@ def _bounded(steps: Sequence[Json]) -> Table:
 def _tasks(tasks: Sequence[Json]) -> Table:
     table = _table("Tasks")
     table.add_column("no.", justify="right", style="dim", no_wrap=True)
-    table.add_column("task", ratio=2, overflow="ellipsis", no_wrap=True)
-    table.add_column("learned by", ratio=2, style="cyan", overflow="ellipsis", no_wrap=True)
+    table.add_column("task", ratio=2, overflow="fold")
+    table.add_column("learned by", ratio=2, style="cyan", overflow="fold")
     for heading in ("model", "encoder", "head"):
         table.add_column(heading, no_wrap=True)
     for task in tasks:
@@ -100,9 +103,9 @@ def _entries(listing: Json) -> Table:
     table = _table("Entries")
     table.add_column("id", style="cyan", no_wrap=True)
     table.add_column("after task", justify="right", no_wrap=True)
-    table.add_column("what", ratio=2, overflow="ellipsis", no_wrap=True)
+    table.add_column("what", ratio=2, overflow="fold")
     table.add_column("made from", no_wrap=True)
-    table.add_column("answers for", overflow="ellipsis", no_wrap=True)
+    table.add_column("answers for", overflow="fold")
     table.add_column("bytes", justify="right", no_wrap=True)
     for entry in listing["encoders"]:
         what = f"{entry['name'] or 'encoder'}, by {entry['strategy']}"
@@ -227,10 +230,10 @@ def similar_page(found: Json) -> RenderableType:
     """
     table = _table(f"Nearest to “{units.plain(found['task']['name'])}”")
     table.add_column("no.", justify="right", style="dim", no_wrap=True)
-    table.add_column("task", ratio=2, overflow="ellipsis", no_wrap=True)
+    table.add_column("task", ratio=2, overflow="fold")
     for heading in ("input", "label", "feature"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("learned by", ratio=1, style="cyan", overflow="ellipsis", no_wrap=True)
+    table.add_column("learned by", ratio=1, style="cyan", overflow="fold")
     for near in found["nearest"]:
         spaces = [units.decimal(near[space]) for space in ("input", "label", "feature")]
         table.add_row(*map(_cell, [near["number"], near["name"], *spaces, near["strategy"]]))
@@ -263,13 +266,11 @@ def difference_page(found: Json) -> RenderableType:
     if found["equal"]:
         return Text("The two stores hold the same.", style="green")
     table = _table("")
-    for heading in ("", "in both", "only in the first", "only in the second", "changed"):
+    for heading in ("", "in both", "only in the first", "only in the second", "changed", "made otherwise"):
         table.add_column(heading, ratio=1 if heading else None)
     for kind in ("tasks", "encoders", "heads", "banks", "metas"):
         part = found[kind]
-        named = [
-            ", ".join(_label(each) for each in part.get(key, ())) for key in ("only_here", "only_there", "changed")
-        ]
+        named = [", ".join(_label(each) for each in part.get(key, ())) for key in _DIFFERENCES]
         table.add_row(*map(_cell, [kind, part["both"], *named]))
     return table
 
@@ -286,7 +287,7 @@ def prediction_page(found: Sequence[Json]) -> RenderableType:
     """
     values = any("values" in each for each in found)
     table = _table("")
-    table.add_column("input", ratio=2, overflow="ellipsis", no_wrap=True)
+    table.add_column("input", ratio=2, overflow="fold")
     table.add_column("values" if values else "class", style="cyan", no_wrap=True)
     table.add_column("" if values else "probability", justify="right", no_wrap=True)
     table.add_column("answered by", style="dim", no_wrap=True)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TypeGuard
 
+from ..errors import flop_count, three_digits
+
 NA = "n/a"
 MINUS = "−"
 
@@ -113,10 +115,7 @@ def flops(value: float | None) -> str:
     """
     if value is None or not math.isfinite(value):
         return NA
-    for factor, unit in ((1e15, "PFLOP"), (1e12, "TFLOP"), (1e9, "GFLOP"), (1e6, "MFLOP"), (1e3, "kFLOP")):
-        if abs(value) >= 0.9995 * factor:
-            return f"{_three(value / factor)} {unit}"
-    return f"{value:.0f} FLOP"
+    return flop_count(value)
 
 
 def size(value: float | None) -> str:
@@ -132,7 +131,7 @@ def size(value: float | None) -> str:
         return NA
     for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
         if abs(value) >= 0.9995 * factor:
-            return f"{_three(value / factor)} {unit}"
+            return f"{three_digits(value / factor)} {unit}"
     return f"{value:.0f} B"
 
 
@@ -228,9 +227,3 @@ def ranges(numbers: Sequence[int]) -> str:
         else:
             runs.append([number])
     return ", ".join(f"{run[0]}–{run[-1]}" if len(run) > 2 else ", ".join(map(str, run)) for run in runs)
-
-
-def _three(value: float) -> str:
-    """Write three significant digits without an exponent."""
-    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
-    return f"{value:.{digits}f}"

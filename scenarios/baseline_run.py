@@ -15,6 +15,7 @@ from ..agent.budget import Ledger
 from ..agent.encoder import Encoder
 from ..agent.events import Chosen, Evaluated, EvaluatedDuring, Event, Learned, Paused, Remembered, TaskStarted
 from ..agent.resident import Peak, peak_bytes
+from ..errors import flop_count
 from ..streams.seeds import derive
 from ..streams.stream import Stream
 from ..streams.task import Samples, Task
@@ -267,5 +268,6 @@ def _notes(spent: float, limit: float) -> tuple[str, ...]:
     if spent <= limit:
         return ()
     return (
-        f"the budget was passed: {spent:.3g} FLOP were spent of {limit:.3g}; a first unit is done whatever it costs",
+        f"the budget was passed: {flop_count(spent)} were spent of {flop_count(limit)}; "
+        "a first unit is done whatever it costs",
     )

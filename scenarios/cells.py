@@ -31,6 +31,7 @@ class Grid:
         sets: Changes of every recipe, each "path=value".
         size: "default" or "short".
         data_root: Folder of the user's data sets.
+        download: Whether published data sets that are missing are fetched into it.
         plugins: Plug-in files, which are loaded already.
     """
 
@@ -40,6 +41,7 @@ class Grid:
     sets: tuple[str, ...] = ()
     size: str = "default"
     data_root: Path | None = None
+    download: bool = False
     plugins: tuple[Path, ...] = ()
 
 
@@ -150,7 +152,8 @@ def _recipe(grid: Grid, scenario: str, agent: str, seed: int) -> Scenario:
             option = "--seeds" if field == "seed" else "--with"
             raise RecipeError("--set", field, text.partition("=")[2], f"{option} decides it in a comparison")
     try:
-        return load_scenario(scenario, _sets(grid.sets, agent, seed), grid.data_root, size=grid.size)
+        sets = _sets(grid.sets, agent, seed)
+        return load_scenario(scenario, sets, grid.data_root, download=grid.download, size=grid.size)
     except RecipeError as error:
         raise error.at("--with") if error.field == "agent.selector" else error from None
 

@@ -174,7 +174,7 @@ def parse(text: str) -> Competitor:
     methods, name = table(), said[1].strip()
     names = {**{each: each for each in methods}, **_aliases()}
     if name not in names:
-        raise UserError(f"Avalanche's strategy {name!r} is none of those that run here{_near(name, names, methods)}")
+        raise UserError(f"Avalanche has no strategy of this name that runs here{_near(name, names, methods)}")
     method = methods[names[name]]
     return Competitor(text, method.name, method, _arguments(said[2] or "()", method))
 

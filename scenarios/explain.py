@@ -10,20 +10,9 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from ..agent.settings import in_plain_words
 from ..errors import RecipeError
 from ..streams.spec import AnyStreamSpec
-
-# What pydantic says, as somebody says it who writes TOML.
-_WORDS = (
-    ("an object", "a table"),
-    ("a valid array", "a list"),
-    ("tuple should", "the list should"),
-    (" after validation, not 0", ""),
-    ("a valid integer", "a whole number"),
-    ("a valid number", "a number"),
-    ("a valid boolean", "true or false"),
-    ("a valid string", "a text"),
-)
 
 
 def explain(error: ValidationError, model: type[BaseModel], where: str) -> RecipeError:
@@ -50,10 +39,7 @@ def explain(error: ValidationError, model: type[BaseModel], where: str) -> Recip
     about = (field.description or "").rstrip(".").replace("\n", " ") if field else ""
     if kind == "missing":
         return RecipeError(where, ".".join(path), None, f"this field is needed: {about}" if about else "it is needed")
-    message = first["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    for theirs, ours in _WORDS:
-        message = message.replace(theirs, ours)
+    message = in_plain_words(first["msg"])
     if kind in ("literal_error", "enum"):
         message += _nearest(first["input"], re.findall(r"'([^']*)'", str(context.get("expected", ""))))
     if field is not None and _is_open_union(field.annotation):

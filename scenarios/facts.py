@@ -41,6 +41,7 @@ def facts_of(recipe: str, stream: Stream, device: str, strategies: Iterable[str]
         "input_shape": list(stream.input_shape),
         "n_classes": stream.n_classes,
         "class_names": _class_names(stream),
+        "table": stream.table,
         "own_labels": [i for i, concept in enumerate(concepts) if concept.own_labels],
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import InputError
+from ..errors import DataError, InputError
+from ..streams.formats.rows import columns_of, encode
+from ..streams.formats.table import read_cells
+from ..streams.scaling import Scaling
 
 IMAGES = (".png", ".jpg", ".jpeg")
 ARRAYS = (".npy", ".npz")
@@ -21,7 +24,12 @@ _FULL = {"uint8": 255.0, "uint16": 65535.0, "bool": 1.0}
 
 
 def read_inputs(
-    path: Path, shape: Sequence[int], *, resize: bool = False, scale: float | None = None
+    path: Path,
+    shape: Sequence[int],
+    *,
+    resize: bool = False,
+    scale: float | None = None,
+    table: Mapping[str, Any] | None = None,
 ) -> tuple[Tensor, list[str]]:
     """Read inputs: an image, a folder of images, an array, or rows of numbers.
 
@@ -30,13 +38,14 @@ def read_inputs(
 
     Args:
         path: A `.png` or `.jpg`, a folder of them, a `.npy` or `.npz` (its array "x", or its only one), or a `.csv`
-            of numbers, one input a line.
+            of numbers, one input a line; for a run on a table, rows with its header.
         shape: Shape of one input, as the run had them.
         resize: Whether images of another size are resized.
         scale: What arrays and rows are divided by.
+        table: How rows of the run's table became inputs, as its record has it (`Stream.table`); None where it had none.
 
     Returns:
-        Inputs, float32 in [0, 1], shape `(n, *shape)`, and a name for each.
+        Inputs, float32, shape `(n, *shape)`, in [0, 1] but for the numbers of a table; and a name for each.
 
     Raises:
         InputError: If there is nothing to read, or it is of another shape or out of range.
@@ -55,6 +64,8 @@ def read_inputs(
     if suffix in ARRAYS:
         found = _scaled(path, _array(path), scale)
         x = _shaped(path, found, shape)
+    elif table is not None and suffix in (".csv", ".tsv"):
+        return _rows_of(path, table)
     elif suffix == ".csv":
         found = _scaled(path, _rows(path), scale)
         if found.shape[1] != math.prod(shape):
@@ -64,6 +75,24 @@ def read_inputs(
         valid = ", ".join((*IMAGES, *ARRAYS, ".csv"))
         raise InputError(f"{path}: cannot be read as inputs; valid are {valid}, and folders of images.")
     return torch.from_numpy(np.ascontiguousarray(x)), [f"{path.name} {number}" for number in range(1, len(x) + 1)]
+
+
+def _rows_of(path: Path, table: Mapping[str, Any]) -> tuple[Tensor, list[str]]:
+    """Read rows of the user's table by the names of its columns; others, the label among them, are not looked at."""
+    columns = columns_of(table)
+    try:
+        cells = read_cells(path, table["delimiter"])
+        missing = [column.name for column in columns if column.name not in cells.header]
+        if missing:
+            needed = ", ".join(column.name for column in columns)
+            raise InputError(f"{path}: there is no column {missing[0]!r}; the run's rows have {needed}.")
+        x = torch.from_numpy(encode(cells, columns, table["text_features"]))
+    except DataError as error:
+        raise InputError(str(error)) from None
+    if table["scaling"] is not None:
+        mean, sd = (torch.tensor(table["scaling"][key], dtype=torch.float64) for key in ("mean", "sd"))
+        x = Scaling(torch.tensor(table["numbers"]), mean, sd).apply(x)
+    return x, [f"{path.name} row {number}" for number in range(2, len(x) + 2)]
 
 
 def _image(path: Path, shape: tuple[int, ...], resize: bool) -> Tensor:

@@ -143,12 +143,17 @@ def validate(name_or_path: str, data_root: Path | None = None, download: bool = 
         UserError: If something is wrong; says where, which field, what was found and what is valid.
         DataMissing: If a source's files are not there.
     """
-    from ..streams.stream import build_stream  # loads torch
+    sizes = ("default", SHORT) if has_short(name_or_path) else ("default",)
+    scenarios = [load_scenario(name_or_path, data_root=data_root, download=download, size=size) for size in sizes]
+    # What is wrong in a file or missing has been said by now; only what is left needs torch and Avalanche.
+    import torch
+
+    from ..streams.stream import build_stream
     from .run import check_agent
 
+    torch.set_num_threads(1)
     found = {}
-    for size in ("default", SHORT) if has_short(name_or_path) else ("default",):
-        scenario = load_scenario(name_or_path, data_root=data_root, download=download, size=size)
+    for size, scenario in zip(sizes, scenarios, strict=True):
         stream = build_stream(scenario.stream, scenario.seed, data_root)
         try:
             check_agent(scenario, stream.input_shape)

@@ -60,6 +60,26 @@ def override(data: dict[str, Any], settings: Sequence[str]) -> dict[str, Any]:
     return copied
 
 
+def blamed(error: RecipeError, file: str, settings: Sequence[str]) -> RecipeError:
+    """Say where settings that turned out wrong were given: settings know their table, not the file or option.
+
+    Args:
+        error: About a field of a table "strategies.NAME" or "agent.encoder_settings", or of an encoder's settings.
+        file: The recipe's file or name.
+        settings: What `--set` said.
+
+    Returns:
+        The same error about the file, or about "--set" where that has set the field; any other error as it is.
+    """
+    table = "agent.encoder_settings" if error.where.startswith("encoder ") else error.where
+    if table != "agent.encoder_settings" and not table.startswith("strategies."):
+        return error
+    field = f"{table}.{error.field}"
+    paths = [each.partition("=")[0].strip() for each in settings]
+    here = any(field == path or field.startswith(f"{path}.") or path.startswith(f"{field}.") for path in paths)
+    return error.at(WHERE if here else file, field)
+
+
 def parse(path: str, written: str) -> Any:
     """Read a value.
 

@@ -29,6 +29,8 @@ def predict(
     """Answer for inputs from files with what a run has learned so far.
 
     The inputs go through what the run's inputs went through: they are scaled to [0, 1] and sent through the same stem.
+    Rows of the user's own table (a run on the source "csv") are read by the names of their columns and become what they
+    became in the run, standardised by the run's training samples; the run's record holds all that this takes.
     What a task did to its inputs in the stream (turned or shuffled them) belongs to the task: it is not done here.
 
     Args:
@@ -53,7 +55,7 @@ def predict(
         facts = store.manifest()
         if "input_shape" not in facts:
             raise RecordError(f"{run}: does not say what its inputs were; it was made by an older evermap.")
-        x, names = read_inputs(inputs, facts["input_shape"], resize=resize, scale=scale)
+        x, names = read_inputs(inputs, facts["input_shape"], resize=resize, scale=scale, table=facts.get("table"))
         agent = make_agent(scenario, store)
         if task is None:
             answer, by = _without_label(agent, x, run)

@@ -196,7 +196,8 @@ def check_writable(out: Path) -> None:
         with tempfile.TemporaryFile(dir=out) as file:
             file.write(b"evermap")
     except OSError as error:
-        raise OutputError(f"--out {out}: cannot be written ({error.strerror}).") from error
+        why = "no folder can be made there" if isinstance(error, FileNotFoundError) else error.strerror
+        raise OutputError(f"--out {out}: cannot be written ({why}).") from error
 
 
 def _line(event: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ from .override import WHERE, changed, override
 LIBRARY = Path(__file__).parent / "library"
 # Table of a recipe with the changes that make its short size.
 SHORT = "short"
+TABLES = (".csv", ".tsv")
 
 
 class AgentSpec(Spec):
@@ -263,9 +264,14 @@ def _find(name_or_path: str | Path) -> Path:
     named = LIBRARY / f"{name_or_path}.toml"
     if isinstance(name_or_path, str) and path.name == name_or_path and named.is_file():
         return named
+    if path.is_file() and path.suffix.lower() in TABLES:
+        raise UserError(
+            f'{path}: is a table, and a scenario is a .toml file: write one whose [stream] has source = "csv" and '
+            f'source_settings = {{ path = "{path.name}" }} (docs/sources.md).'
+        )
     if path.suffix == ".toml" or len(path.parts) > 1 or path.is_file():
         return path
-    raise UnknownName("scenario", str(name_or_path), library())
+    raise UnknownName("scenario", str(name_or_path), library(), "`evermap list scenarios`")
 
 
 def _read(path: Path) -> dict[str, Any]:

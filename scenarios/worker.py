@@ -63,8 +63,9 @@ def _check(task: Mapping[str, Any]) -> dict[str, Any]:
     """Find what is wrong with agents on a scenario, before any of them starts, and which data they would see."""
     import torch
 
-    from ..errors import EvermapError
+    from ..errors import EvermapError, RecipeError
     from ..streams.stream import build_stream
+    from .override import blamed
     from .run import check_agent
     from .scenario import load_scenario
 
@@ -78,6 +79,8 @@ def _check(task: Mapping[str, Any]) -> dict[str, Any]:
             recipe = load_scenario(task["scenario"], sets, root, size=task["size"])
             stream = stream or build_stream(recipe.stream, recipe.seed, root)
             check_agent(recipe, stream.input_shape)
+        except RecipeError as error:
+            wrong.append([agent, str(blamed(error, task["scenario"], sets))])
         except EvermapError as error:
             wrong.append([agent, str(error)])
     return {"wrong": wrong, "data": None if stream is None else stream.data_hash}

@@ -101,6 +101,7 @@ class SourceData:
         numbers: Columns of a table that a stream standardises by its training samples, once it knows them; NaN stands
             for what is missing there.
         scaling: What these columns are standardised by; None before `fitted`.
+        table: How rows of the user's own table become inputs (`formats.rows.described`); None where they are no rows.
     """
 
     x: Tensor | OnDemand
@@ -113,6 +114,7 @@ class SourceData:
     targets: Tensor | None = None
     numbers: tuple[int, ...] = ()
     scaling: Scaling | None = None
+    table: Mapping[str, Any] | None = None
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -151,6 +152,11 @@ class Stream:
     def sizes(self) -> Sizes:
         """How much the stream can draw from."""
         return self._supply.sizes
+
+    @property
+    def table(self) -> dict[str, Any] | None:
+        """How rows of the user's own table became inputs, as plain data; None for anything else."""
+        return self._supply.table
 
     @property
     def class_names(self) -> tuple[str, ...]:

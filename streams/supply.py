@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DataMissing, RecipeError
 from .source import Sizes, Source, SourceData, make_source
@@ -262,6 +262,16 @@ class Supply:
         if data.targets is None:
             raise LookupError("this source has classes, not targets")
         return data.targets[own]
+
+    @property
+    def table(self) -> dict[str, Any] | None:
+        """How rows of the user's table become what learners see, as plain data; None where the samples are no rows."""
+        data = self._members[0][1]
+        if len(self._members) > 1 or data.table is None:
+            return None
+        scaling = data.scaling
+        numbers = None if scaling is None else {"mean": scaling.mean.tolist(), "sd": scaling.sd.tolist()}
+        return {**data.table, "numbers": list(data.numbers), "scaling": numbers}
 
     def sha256(self) -> str:
         """Hash all samples; of a single source, that source's own hash."""

@@ -161,6 +161,10 @@ def test_several_runs_are_reported_side_by_side(capsys: pytest.CaptureFixture[st
     ("arguments", "said"),
     [
         (["run", "dmeo"], "There is no scenario called 'dmeo'. Did you mean demo?"),
+        (["run", "."], "There is no scenario called '.'. `evermap list scenarios` lists what there is."),
+        (["run", ""], "There is no scenario called ''. `evermap list scenarios` lists what there is."),
+        (["run", "fruit.csv"], "fruit.csv: is a table, and a scenario is a .toml file"),
+        (["run", "tiny.toml", "--agent", "avalanche:X"], "found 'avalanche:X'; Avalanche has no strategy of this name"),
         (["run", "none.toml"], "none.toml: there is no such scenario file."),
         (["run", "tiny.toml", "--set", "stream.sauce=1"], "stream.sauce: found 1"),
         (["run", "tiny.toml", "--selector", "fixed:finetnue"], "did you mean 'finetune'?"),
@@ -177,6 +181,7 @@ def test_a_users_mistake_is_one_message_and_exit_code_2(
 ) -> None:
     if "cuda" in arguments:
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    Path("fruit.csv").write_text("label\n")
     before = sorted(Path().rglob("*"))
     assert main(arguments) == 2
     out, err = capsys.readouterr()
@@ -187,12 +192,116 @@ def test_a_users_mistake_is_one_message_and_exit_code_2(
     assert sorted(Path().rglob("*")) == before
 
 
-@pytest.mark.parametrize("arguments", [["run"], ["frobnicate"], ["run", "tiny.toml", "--seed", "x"], ["list", "stuff"]])
-def test_what_cannot_be_parsed_is_a_users_mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["run"], "Missing argument 'SCENARIO'. `evermap run --help` says how it is used."),
+        (["frobnicate"], "No such command 'frobnicate'. `evermap --help` says how it is used."),
+        (["run", "x", "--sed", "1"], "No such option: --sed (Possible options: --seed, --set, --size). "),
+        (["run", "tiny.toml", "--seed", "abc"], "--seed: found 'abc'; a whole number is needed."),
+        (["run", "tiny.toml", "--seed=abc"], "--seed: found 'abc'; a whole number is needed."),
+        (["run", "tiny.toml", "--device", "tpu"], "--device: found 'tpu'; valid are auto, cpu, cuda."),
+        (["run", "tiny.toml", "--size", "tiny"], "--size: found 'tiny'; valid are default, short."),
+        (["compare", "x", "--with", "a", "--jobs", "0"], "--jobs: found '0'; it must be at least 1."),
+        (["list", "stuff"], "KIND: found 'stuff'; valid are scenarios, strategies, "),
+    ],
+)
+def test_what_cannot_be_parsed_is_one_sentence(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(arguments) == 2
     out, err = capsys.readouterr()
-    assert "Usage: evermap" in err
-    assert "Traceback" not in out + err
+    assert err.startswith(f"evermap: {said}")
+    assert len(err.splitlines()) == 1
+    assert out == ""
+
+
+def test_ctrl_c_before_anything_began_ends_with_a_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("evermap.scenarios.seed_list.seeds_of", interrupted)
+    assert main(["compare", "tiny.toml", "--with", "probe"]) == 130
+    assert capsys.readouterr().err == "evermap: interrupted. What was committed before is kept.\n"
+
+
+def test_nothing_typed_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for typed in ([], ["store"]):
+        assert main(typed) == 2
+        out, err = capsys.readouterr()
+        assert "Usage: evermap" in out + err
+
+
+def test_no_word_of_a_help_text_is_taken_for_markup(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import typer.main
+
+    monkeypatch.setenv("COLUMNS", "400")
+    group: Any = typer.main.get_command(app)
+    every = [([name], command) for name, command in group.commands.items() if name != "store"]
+    every += [(["store", name], command) for name, command in group.commands["store"].commands.items()]
+    for words, command in every:
+        assert main([*words, "--help"]) == 0
+        said = " ".join(capsys.readouterr().out.split())
+        for parameter in command.params:
+            assert " ".join(parameter.help.split()) in said, f"{words} {parameter.name}"
+        assert "<bool>" not in said
+
+
+def test_a_list_is_a_line_for_each(capsys: pytest.CaptureFixture[str]) -> None:
+    from evermap.scenarios.scenario import library
+
+    assert main(["list", "scenarios"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(library())
+    assert any(line.split()[:1] == ["demo"] and line.rstrip().endswith(".") for line in lines)
+
+
+def test_nothing_is_cut_where_no_terminal_reads(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(["run", "tiny.toml", "--out", "here"]) == 0
+    capsys.readouterr()
+    for words in (["store", "ls", "here"], ["explain", "here", "1"], ["list", "baselines"], ["list", "strategies"]):
+        assert main(words) == 0
+        assert "…" not in capsys.readouterr().out.replace("_…", ""), words
+
+
+def test_settings_that_are_wrong_are_blamed_on_who_set_them(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("wrong.toml").write_text(TINY + "[strategies.finetune]\nlr = 'fast'\n")
+    assert main(["run", "wrong.toml", "--out", "new"]) == 2
+    assert capsys.readouterr().err == (
+        "evermap: wrong.toml: strategies.finetune.lr: found 'fast'; input should be a number.\n"
+    )
+    assert main(["run", "tiny.toml", "--set", "strategies.finetune.steps=1e99", "--out", "new"]) == 2
+    said = "strategies.finetune.steps: found 1e+99; input should be a whole number below 2^63"
+    assert capsys.readouterr().err == f"evermap: --set: {said}.\n"
+    assert main(["run", "tiny.toml", "--set", "agent.encoder_settings={ hiden = [3] }", "--out", "new"]) == 2
+    assert "evermap: --set: agent.encoder_settings.hiden: found [3]; valid settings are" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["broken", "unknown", "bytes", "no csv", "empty csv", "no picture"])
+def test_validate_says_what_is_wrong_in_a_file_before_it_loads_torch(text: str) -> None:
+    table = '[stream]\nlayout = "split"\nsource = "csv"\nsource_settings = { path = "rows.csv" }\n'
+    written = {"broken": b"[stream", "unknown": b"[stream]\nsauce = 1\n", "bytes": b"a = '\xff'\n"}
+    Path("file.toml").write_bytes(written.get(text, table.encode()))
+    if text == "empty csv":
+        Path("rows.csv").write_text("")
+    if text == "no picture":
+        Path("file.toml").write_text(table.replace("csv", "folder", 1).replace("rows.csv", "."))
+        Path("cat").mkdir()
+        Path("cat/1.png").write_text("a dog")
+    code = (
+        "import sys; from evermap.cli import main; code = main(['validate', 'file.toml']);"
+        "print('LOADED', [name for name in ('torch', 'avalanche', 'torchvision') if name in sys.modules], code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "LOADED [] 2", done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_folder_that_cannot_be_written_is_found_before_learning(
@@ -200,7 +309,7 @@ def test_a_folder_that_cannot_be_written_is_found_before_learning(
 ) -> None:
     monkeypatch.setattr("evermap.scenarios.run.run", lambda *_, **__: pytest.fail("it began"))
     assert main(["run", "tiny.toml", "--out", "/proc/nowhere"]) == 2
-    assert "--out /proc/nowhere: cannot be written" in capsys.readouterr().err
+    assert "--out /proc/nowhere: cannot be written (no folder can be made there)" in capsys.readouterr().err
 
 
 def test_a_strategy_that_fails_is_named_and_the_record_up_to_there_is_reported(

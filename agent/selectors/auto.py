@@ -109,7 +109,8 @@ class Auto(Selector):
         known = recognised(task, open_to, bench, scores, bound)
         if known is not None:
             agreement = scores[str(known.source)].reuse or 0.0
-            reason = f"a stored model gets {agreement:.0%} of the support set right, a new closed-form head {bound:.0%}"
+            right = f"{100 * agreement:.1f} % of the support set right"
+            reason = f"a stored model gets {right}, a new closed-form head {100 * bound:.1f} %"
             return Choice("reuse", known.source, reason, values)
         if bench.head_price(default) + bench.head_price(default, again=True) > bench.ledger.left:
             reason = "the budget is too small for anything beside a closed-form head"

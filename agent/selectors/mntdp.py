@@ -63,11 +63,11 @@ class Mntdp(Selector):
         values = {tuned[each]: value for each, value in found.items()}
         if found[best] < to_beat:
             reason = (
-                f"{NEIGHBOURS} neighbours are right more often on {base.id} ({to_beat:.0%}) than on {best} "
-                f"({found[best]:.0%})"
+                f"{NEIGHBOURS} neighbours are right more often on {base.id} ({100 * to_beat:.1f} %) than on {best} "
+                f"({100 * found[best]:.1f} %)"
             )
             return Choice(fresh.strategy, fresh.source, reason, values)
-        reason = f"{NEIGHBOURS} neighbours are right most often on {best} ({found[best]:.0%})"
+        reason = f"{NEIGHBOURS} neighbours are right most often on {best} ({100 * found[best]:.1f} %)"
         return Choice("finetune", best, reason, values)
 
 

@@ -55,7 +55,8 @@ class Probe(Selector):
         known = recognised(task, open_to, bench, scores, bound)
         if known is not None:
             agreement = scores[str(known.source)].reuse or 0.0
-            reason = f"a stored model gets {agreement:.0%} of the support set right, a new closed-form head {bound:.0%}"
+            right = f"{100 * agreement:.1f} % of the support set right"
+            reason = f"a stored model gets {right}, a new closed-form head {100 * bound:.1f} %"
             return Choice("reuse", known.source, reason, values)
         trained = _trained(open_to, bench, scores, profile, bound)
         joint = next((option for option in open_to if option.strategy == (bench.known.joint or ("",))[0]), None)

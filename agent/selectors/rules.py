@@ -59,7 +59,7 @@ def by_rule(options: Sequence[Option], profile: Profiled) -> tuple[Option, str]:
     samples = max((s.samples for s in scores.values()), default=0)
     if "reuse" in first and samples >= FEWEST_TO_RECOGNISE and agreement > STILL_RIGHT:
         best = max((o for o in options if o.strategy == "reuse"), key=lambda o: _agreement(o, scores))
-        return best, f"a stored model is right on {agreement:.0%} of the support set"
+        return best, f"a stored model is right on {100 * agreement:.1f} % of the support set"
     if profile.per_class <= FEW:
         for name in ("maml", "prototype"):
             if name in first:
@@ -70,7 +70,7 @@ def by_rule(options: Sequence[Option], profile: Profiled) -> tuple[Option, str]:
     if "finetune" in first and profile.per_class >= MANY:
         return first["finetune"], f"{profile.per_class} samples per class are many, and a stored encoder is near"
     if "distill" in first and agreement > TEACHES:
-        return first["distill"], f"a stored model is right on {agreement:.0%} of the support set, and can teach"
+        return first["distill"], f"a stored model is right on {100 * agreement:.1f} % of the support set, and can teach"
     for name in ("prototype", "finetune", "scratch"):
         if name in first:
             return first[name], "no rule fits better"

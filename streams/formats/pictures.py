@@ -49,3 +49,19 @@ def read_picture(
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise DataError(f"{where or content!s}: is no picture, or damaged: {error}.") from error
     return np.ascontiguousarray(pixels[None] if grey else pixels.transpose(2, 0, 1))
+
+
+def check_picture(path: Path) -> None:
+    """Look at the beginning of a file, and no further, to see whether it is a picture.
+
+    Args:
+        path: The file.
+
+    Raises:
+        DataError: If it is none.
+    """
+    try:
+        with Image.open(path):
+            pass
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: is no picture, or damaged: {error}.") from error

@@ -88,7 +88,9 @@ def read_cells(path: Path, delimiter: str) -> Cells:
     while rows and not any(rows[-1]):
         rows.pop()
     if len(rows) < 2:
-        raise DataError(f"{path}: holds {len(rows)} rows; a header and at least one row are needed.")
+        raise DataError(
+            f"{path}: {'holds a header and no rows' if rows else 'is empty'}; a header and at least one row are needed."
+        )
     header = rows[0]
     for name in header:
         if not name or header.count(name) > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -14,6 +15,8 @@ from ..source_files import find_path
 
 _ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 _PARTS = ("train", "test")
+# Files that are opened before anything is loaded, to see whether they are pictures.
+_LOOKED_AT = 1000
 
 
 @dataclass(frozen=True)
@@ -66,14 +69,35 @@ class Folder(Source):
         return SourceData(x, y, classes, parts=(torch.arange(count), torch.arange(count, len(y))))
 
     def sizes(self, root: Path | None) -> Sizes:
-        """Say how much there is, from the names of the files.
+        """Say how much there is, from the names of the files, and look whether the first of them are pictures.
 
         Args:
             root: As in `load`.
+
+        Raises:
+            DataMissing: As `load`.
+            DataError: As `load`; also if this machine has not the memory for so many images of this size.
         """
         parts, classes = self._files(root)
+        files = [file for part in parts for name in classes for file in part.get(name, ())]
+        self._fit_into_memory(len(files))
+        from ..formats.pictures import check_picture
+
+        for file in files[:_LOOKED_AT]:
+            check_picture(file)
         train, *test = (tuple(len(part.get(name, ())) for name in classes) for part in parts)
         return Sizes(train, (1 if self.grey else 3, self.size, self.size), test[0] if test else None)
+
+    def _fit_into_memory(self, images: int) -> None:
+        """Refuse what could only fill the machine's memory for a minute and then fail."""
+        channels = 1 if self.grey else 3
+        needed, there = images * channels * self.size**2, _memory()
+        if there is not None and needed > there // 2:
+            what = f"{images} images of {channels} × {self.size} × {self.size} pixels take {needed / 1e9:,.1f} GB"
+            raise DataError(
+                f"{self.path}: size: found {self.size}; {what}, and half of this machine's memory is "
+                f"{there / 2e9:,.1f} GB."
+            )
 
     def _files(self, root: Path | None) -> tuple[list[dict[str, list[Path]]], tuple[str, ...]]:
         """List the images of every class, for each part, and the classes of the training part."""
@@ -91,6 +115,14 @@ class Folder(Source):
             if unknown:
                 raise DataError(f"{top / 'test' / unknown[0]}: this class is not in {top / 'train'}.")
         return parts, tuple(parts[0])
+
+
+def _memory() -> int | None:
+    """Bytes of memory that this machine has; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def _classes(folder: Path) -> dict[str, list[Path]]:

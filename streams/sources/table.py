@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from ..formats.table import Cells, Column, find_columns, read_cells, to_number
+from ..formats.rows import described, encode, numbers_of
+from ..formats.table import Cells, Column, find_columns, read_cells
 from ..source import Sizes, Source, SourceData, source_setting
 from ..source_files import find_path
 from .labels import Labels, number_labels
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -66,7 +63,7 @@ class Csv(Source):
         import torch
 
         cells, columns, labels = self._read(root)
-        x = np.concatenate([self._inputs(cells, column) for column in columns], axis=1)
+        x = encode(cells, columns, self.text_features)
         starts = np.cumsum([0, *(column.width(self.text_features) for column in columns)]).tolist()
         test = None if labels.test is None else torch.tensor(labels.test)
         return SourceData(
@@ -79,6 +76,7 @@ class Csv(Source):
             labels.ids,
             torch.tensor(self._targets(cells), dtype=torch.float32)[:, None] if self.target == "number" else None,
             tuple(start for start, column in zip(starts, columns, strict=False) if column.kind == "number"),
+            table=described(columns, self.text_features, self.delimiter),
         )
 
     def sizes(self, root: Path | None) -> Sizes:
@@ -99,7 +97,7 @@ class Csv(Source):
         columns = find_columns(cells, others, self.numbers, self.categories, self.texts)
         for column in columns:
             if column.kind == "number":
-                _numbers(cells, column.name, "a number is needed")
+                numbers_of(cells, column.name)
         words = {name: self._words(cells, name) for name in (self.label, self.task, self.split) if name}
         tasks, split = words.get(self.task), words.get(self.split)
         if self.target == "number":
@@ -118,35 +116,11 @@ class Csv(Source):
 
     def _targets(self, cells: Cells) -> list[float]:
         """Return the targets of regression."""
-        targets = _numbers(cells, self.label, 'a number is needed (target = "number")')
+        targets = numbers_of(cells, self.label, 'a number is needed (target = "number")')
         for row, target in enumerate(targets):
             if math.isnan(target):
                 raise cells.error(row, self.label, cells.column(self.label)[row], "a target may not be missing")
         return targets
-
-    def _inputs(self, cells: Cells, column: Column) -> NDArray[np.float32]:
-        """Turn one column into inputs, shape `(n, width)`."""
-        import numpy as np
-
-        from ..formats.ngrams import hashed_ngrams
-
-        found = cells.column(column.name)
-        if column.kind == "text":
-            return hashed_ngrams(found, self.text_features)
-        if column.kind == "category":
-            return (np.array(found)[:, None] == np.array(column.categories)).astype(np.float32)
-        return np.array(_numbers(cells, column.name, "a number is needed"), np.float32)[:, None]
-
-
-def _numbers(cells: Cells, name: str, valid: str) -> list[float]:
-    """Read a column of numbers; NaN stands for what is missing."""
-    found = []
-    for row, cell in enumerate(cells.column(name)):
-        number = to_number(cell)
-        if number is None:
-            raise cells.error(row, name, cell, valid)
-        found.append(number)
-    return found
 
 
 def _kind(columns: tuple[Column, ...]) -> str:

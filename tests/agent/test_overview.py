@@ -1,6 +1,7 @@
 """What a store holds, as plain data, and the commands that show it."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -117,16 +118,25 @@ def test_two_stores_are_compared_by_content(folder, tmp_path):
     with KnowledgeStore.open(folder) as one, KnowledgeStore.open(tmp_path / "other") as other:
         with other.transaction() as t:
             t.add_encoder({}, weights(99), task=0, strategy="s", parent=None, flops=0.0)
-            entry = t.add_encoder({"name": "mlp"}, weights(0), task=0, strategy="s", parent=None, flops=0.0)
+            entry = t.add_encoder({"name": "mlp"}, weights(0), task=5, strategy="scratch", parent=None, flops=0.0)
             head = t.add_head("linear", {}, weights(77), encoder=entry, task=0)
-            t.add_task(TaskRecord(0, "task a", 0, (0, 9), "classification", entry, head, "s"))
+            t.add_task(TaskRecord(7, "task a", 0, (0, 9), "classification", entry, head, "s"))
         assert compared(one, one)["equal"]
         found = compared(one, other)
     assert not found["equal"]
     assert found["encoders"]["both"] == 1
     assert [each["id"] for each in found["encoders"]["only_there"]] == ["encoder-1"]
+    assert found["encoders"]["made_otherwise"] == []  # whatever its task and its id are
     assert [each["name"] for each in found["tasks"]["changed"]] == ["task a"]
     assert [each["name"] for each in found["tasks"]["only_here"]] == ["task b", "task c", "task d"]
+
+
+def test_the_same_weights_made_from_something_else_are_a_difference_of_provenance(folder, tmp_path):
+    with KnowledgeStore.open(folder) as one, KnowledgeStore.open(tmp_path / "other") as other:
+        with other.transaction() as t:
+            t.add_encoder({"name": "mlp"}, weights(1), task=0, strategy="finetune", parent=None, flops=0.0)
+        found = compared(one, other)["encoders"]
+    assert (found["both"], [each["id"] for each in found["made_otherwise"]]) == (1, ["encoder-2"])
 
 
 def test_the_commands(folder, capsys, tmp_path):
@@ -152,7 +162,8 @@ def test_the_commands(folder, capsys, tmp_path):
     assert json.loads(say("gc", str(folder), "--json")) == {"freed": 5}
     assert "hold the same" in say("diff", str(folder), str(folder))
     assert "knows 4 tasks" in say("import", str(folder), str(tmp_path / "copy"))
-    assert "task a" in say("diff", str(folder), str(tmp_path / "copy"), code=1)
+    said = " ".join(say("diff", str(folder), str(tmp_path / "copy"), code=1).split())
+    assert re.search(r"tasks 4 encoders 3 heads 4 banks 0 bank-1 metas 1$", said)  # samples are not taken along
     for arguments in (("ls", "x"), ("show", "x", "encoder-1"), ("similar", "x", "1"), ("diff", "x", "x")):
         named = [str(folder) if word == "x" else word for word in arguments]
         assert json.loads(say(*named, "--json"))

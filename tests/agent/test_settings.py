@@ -32,8 +32,10 @@ def test_defaults_and_values():
     ("values", "match"),
     [
         ({"stepps": 3}, r"here: stepps: found 3; valid settings are steps, lr, way, sizes\."),
-        ({"steps": "many"}, r"here: steps: found 'many'; input should be a valid integer"),
-        ({"steps": 2.5}, "here: steps: found 2.5"),
+        ({"steps": "many"}, r"here: steps: found 'many'; input should be a whole number"),
+        ({"steps": 1e99}, r"here: steps: found 1e\+99; input should be a whole number below 2\^63\.$"),
+        ({"lr": "fast"}, r"here: lr: found 'fast'; input should be a number\.$"),
+        ({"steps": 2.5}, r"here: steps: found 2\.5; input should be a whole number\.$"),
         ({"steps": 0}, r"knobs: steps: found 0; must be greater than 0\."),
         ({"steps": -1}, "must be greater than 0"),
         ({"way": "left"}, "here: way: found 'left'; input should be 'up' or 'down'"),

@@ -53,6 +53,21 @@ def test_on_a_terminal_a_table_grows(width):
     assert "[red]fixed:maml[/red]" in picture
 
 
+def test_it_says_what_is_done_before_the_first_task_begins():
+    where = console(True)
+    with progress(where, KEYS, 2) as shown:
+        where.print(shown)
+        assert "0 of 6 runs, looking at recipes and data" in where.file.getvalue()
+        shown.feed(KEYS[0], "started")
+        where.file.truncate(0)
+        where.print(shown)
+        assert "0 of 6 runs, workers load torch" in where.file.getvalue()
+        shown.feed(KEYS[0], "at work", 0, 14)
+        where.file.truncate(0)
+        where.print(shown)
+        assert "load torch" not in where.file.getvalue()
+
+
 def test_a_failure_stays_on_the_screen():
     where = console(True)
     with progress(where, KEYS, 2) as shown:

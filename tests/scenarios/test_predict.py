@@ -16,6 +16,7 @@ from evermap.scenarios.predict import predict
 from evermap.scenarios.run import make_agent, run
 from evermap.scenarios.scenario import load_scenario
 from evermap.streams.digits import Digits
+from evermap.streams.stream import build_stream
 
 SHAPE = (1, 8, 8)
 
@@ -113,6 +114,48 @@ def test_a_run_whose_agent_keeps_no_statistics_needs_a_task(tmp_path):
     with pytest.raises(InputError, match="answers without a task label; give --task NAME"):
         predict(tmp_path / "run", tmp_path / "x.npy")
     assert len(predict(tmp_path / "run", tmp_path / "x.npy", task="1")) == 2
+
+
+FRUIT = "name,weight,colour,label\n" + "".join(
+    f"{'round' if i % 2 else 'long'} one,{'' if i == 3 else 100 + 7 * i},{('red', 'green', 'yellow')[i % 3]},"
+    f"{'apple' if i % 2 else 'banana'}\n"
+    for i in range(24)
+)
+
+
+def test_rows_of_a_table_are_asked_as_the_run_had_them(tmp_path, capsys):
+    (tmp_path / "fruit.csv").write_text(FRUIT)
+    settings = '{ path = "fruit.csv", texts = ["name"], text_features = 8 }'
+    stream = f'[stream]\nsource = "csv"\nsource_settings = {settings}\nlayout = "split"\nclasses_per_task = 2\n'
+    (tmp_path / "fruit.toml").write_text(stream + '[agent]\nselector = "fixed:prototype"\n')
+    scenario = load_scenario(tmp_path / "fruit.toml")
+    list(run(scenario, tmp_path / "run"))
+    seen = build_stream(scenario.stream, scenario.seed)
+    expected = seen._supply.take(torch.arange(24))
+    with KnowledgeStore.open(tmp_path / "run" / "store", read_only=True) as store:
+        table = json.loads(json.dumps(store.manifest()["table"]))
+    x, names = read_inputs(tmp_path / "fruit.csv", (12,), table=table)
+    assert torch.equal(x, expected)
+    assert (names[0], len(names)) == ("fruit.csv row 2", 24)
+    assert x[3, 8] == 0  # a missing number takes the mean
+    # Other columns do not count, nor their order; the label need not be there.
+    rows = [line.split(",") for line in FRUIT.splitlines()]
+    (tmp_path / "new.csv").write_text("".join(f"{c},x,{n},{w}\n" for n, w, c, _ in rows).replace(",x,", ",more,", 1))
+    assert torch.equal(read_inputs(tmp_path / "new.csv", (12,), table=table)[0], expected)
+    assert main(["predict", str(tmp_path / "run"), "--input", str(tmp_path / "new.csv"), "--task", "1", "--json"]) == 0
+    answers = [each["name"] for each in json.loads(capsys.readouterr().out)]
+    assert sum(said == row[3] for said, row in zip(answers, rows[1:], strict=True)) >= 22
+    for wrong, said in (
+        (FRUIT.replace("weight", "mass"), "there is no column 'weight'; the run's rows have name, weight, colour."),
+        (
+            FRUIT.replace("red", "blue", 1),
+            "row 2, column 'colour': found 'blue'; its categories are 'green', 'red', ",
+        ),
+        (FRUIT.replace("100", "heavy", 1), "row 2, column 'weight': found 'heavy'; a number is needed."),
+    ):
+        (tmp_path / "wrong.csv").write_text(wrong)
+        assert main(["predict", str(tmp_path / "run"), "--input", str(tmp_path / "wrong.csv")]) == 2
+        assert said in capsys.readouterr().err
 
 
 # Reading

@@ -93,3 +93,13 @@ def test_a_test_class_that_is_never_learned_is_refused(tmp_path: Path) -> None:
         picture(tmp_path / name / "1.png", (0, 0, 0))
     with pytest.raises(DataError, match=r"/test/b: this class is not in \S+/train"):
         source(tmp_path).sizes(None)
+
+
+def test_what_is_no_picture_or_too_large_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    picture(tmp_path / "a" / "1.png", (255, 255, 255))
+    picture(tmp_path / "a" / "2.png", (255, 255, 255))
+    with pytest.raises(DataError, match=r"size: found 100000000; 2 images of 3 × .* take 60,000,000.0 GB, and half of"):
+        source(tmp_path, size=10**8).sizes(None)
+    (tmp_path / "a" / "2.png").write_text("no image")
+    with pytest.raises(DataError, match=r"2\.png: is no picture, or damaged"):
+        source(tmp_path).sizes(None)

@@ -108,6 +108,9 @@ class Layout:
             ledger.pay("together", joint.flops, joint.seconds)
         prices: Mapping[str, Price] = {}
         if probing:
+            # What strategies offer is made from what they may see: they could keep it.
+            taught = [s for s in self._strategies.values() if s.consolidates and s.closed_form]
+            known = replace(known, prepared=tuple(each for s in taught for each in open_to(s, seen, known)[1]))
             known, prices = self._probed(view, known, ledger, logme)
         return Workbench(
             task=seen,
@@ -131,8 +134,6 @@ class Layout:
         very task, which came before; then the newest. An encoder that was learned together with the task has seen the
         labels that would be left out: it is not scored. What does not fit into the share is not scored either.
         """
-        taught = [s for s in self._strategies.values() if s.consolidates and s.closed_form]
-        known = replace(known, prepared=tuple(each for s in taught for each in open_to(s, view, known)[1]))
         others = [
             s for s in known.sources if self._library.made_at(s.id) not in self.joint or view.index not in self.joint
         ]

@@ -100,7 +100,7 @@ def probed(sources, joint=(), label=None, samples=30):
     )
     layout = Layout(library, {}, AgentSettings())
     layout.joint.update({i: Joint("multitask", None, 0.0, 0.0) for i in joint})
-    found = layout._probed(task(samples, label), known, Ledger(1e9))
+    found, _ = layout._probed(task(samples, label), known, Ledger(1e9))
     return [s.id for s in found.sources if s.score is not None]
 
 

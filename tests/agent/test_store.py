@@ -489,7 +489,7 @@ def test_readers_do_not_block_and_a_second_writer_is_refused_in_time(tmp_path: P
             with pytest.raises(StoreError, match=said), two.transaction() as other:
                 add_task(other, 0)
         assert two.tasks() == one.tasks()
-        with pytest.raises(StoreError, match=r"Task 0 .* is in the store already"), two.transaction() as other:
+        with pytest.raises(StoreError, match=r"Task 1 .* is in the store already"), two.transaction() as other:
             add_task(other, 0)
         with two.transaction() as other:
             add_task(other, 1)

@@ -58,7 +58,7 @@ EVERYTHING = ()
 IN_PLACE = ("agent.sharing=in-place", "agent.selector=fixed:multitask", "evaluate_every=2")
 BY_LOT = ("agent.selector=random", "evaluate_every=3", "agent.stem=patches")
 META = ("agent.selector=fixed:maml", "seed=3")
-BOUNDED = ("budget.bytes=66000", "budget.consolidate=0.4", "agent.selector=probe")
+BOUNDED = ("budget.bytes=67000", "budget.consolidate=0.4", "agent.selector=probe")
 JOINED = (  # two sources, and a task of which it is hidden that it returns
     "stream.sources={letters = {source = 'glyphs', settings = {alphabets = 2, characters = 5, samples = 20}}}",
     "stream.tasks.3={name = 'letters', source = 'letters', classes = 4, train = 5, query = 5}",

@@ -64,7 +64,7 @@ def weigh(library: Library, task: Task, bench: Workbench) -> Weighed | None:
         bench: The same as it was laid out.
 
     Returns:
-        What it said; None where there is nothing to try, or the budget does not pay for it.
+        What it said, also where the budget does not pay for it; None where there is nothing to try.
     """
     anchors, held, seen = library.anchors, bench.held_out, library.episode(task, bench)
     found = _trained(bench) if wanted(anchors, task) else None
@@ -79,18 +79,21 @@ def weigh(library: Library, task: Task, bench: Workbench) -> Weighed | None:
     kept = bench.known.counted(task.input_shape)
     ours_each, theirs_each = (_price(each, held, task.outputs) for each in (encoder, anchor.encoder))
     trial = sum(p.of(len(bench.task.support)) + len(held) * p.once for p in (ours_each, theirs_each))
-    change = sum(len(e.support) + len(e.query) for e in kept) * (ours_each.once + 2 * ours_each.features**2)
-    if trial + change > bench.ledger.left:
-        return None
+    if trial > bench.ledger.left:
+        return Weighed(Tally(), None, f"not tried: the budget does not pay for a trial of {name}")
     with bench.ledger.counting("consolidate"):
         # Of large classes an episode holds a part: what the change would cost the statistics, it costs the trial.
         ours = _right(encoder, replace(bench.task, support=seen.support), held)
         theirs = _right(anchor.encoder, bench.task, held)
-        tally = Tally(ours, theirs, len(held))
-        whole = anchors.tally(task.input_shape).plus(tally)
-        said = f"{whole.models:.0f} right on {name}, {whole.anchor:.0f} on the anchor, of {whole.asked} of new classes"
-        if not whole.opens(same_classes=False):
-            return Weighed(tally, None, f"not clearly better: {said}")
+    tally = Tally(ours, theirs, len(held))
+    whole = anchors.tally(task.input_shape).plus(tally)
+    said = f"{whole.models:.0f} right on {name}, {whole.anchor:.0f} on the anchor, of {whole.asked} of new classes"
+    if not whole.opens(same_classes=False):
+        return Weighed(tally, None, f"not clearly better: {said}")
+    change = sum(len(e.support) + len(e.query) for e in kept) * (ours_each.once + 2 * ours_each.features**2)
+    if change > bench.ledger.left:
+        return Weighed(tally, None, f"better, but the budget does not pay for encoding the episode memory: {said}")
+    with bench.ledger.counting("consolidate"):
         new = _counted(encoder, kept, library)
     ours_of, theirs_of = (dict(zip(a.classes, a.moments.counts.tolist(), strict=True)) for a in (new, anchor))
     if set(ours_of) != set(theirs_of) or any(ours_of[c] > theirs_of[c] for c in ours_of):

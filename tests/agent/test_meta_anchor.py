@@ -102,8 +102,36 @@ def test_a_trial_is_paid_and_looks_at_no_class_that_the_encoder_met():
         who = agent(store)
         learn(who, 0)
         bench = who.layout.lay_out(STREAM.task(1), Ledger(10.0), probing=False)
-        assert weigh(who.library, STREAM.task(1), bench) is None, "ten FLOPs pay for nothing"
+        told = weigh(who.library, STREAM.task(1), bench)
+        assert (told.said, told.anchor, told.tally.asked) == (
+            "not tried: the budget does not pay for a trial of protonet's meta-1",
+            None,
+            0,
+        )
         assert bench.ledger.flops.get("consolidate", 0.0) == 0
+
+
+def test_encoding_the_memory_anew_is_asked_for_only_when_the_encoder_has_proved_better(monkeypatch):
+    with KnowledgeStore.in_memory() as store:
+        who = agent(store)
+        learn(who, 0)
+        bench = who.layout.lay_out(STREAM.task(1), Ledger(3e8), probing=False)
+        monkeypatch.setattr("evermap.agent.gate.Tally.opens", lambda *given, **named: False)
+        weigh(who.library, STREAM.task(1), bench)
+        trial = bench.ledger.flops["consolidate"]
+
+        def told(flops):
+            short = who.layout.lay_out(STREAM.task(1), Ledger(1e12), probing=False)
+            short.ledger.limit = short.ledger.spent + flops
+            return weigh(who.library, STREAM.task(1), short).said
+
+        # The price of a trial is what it takes at most; encoding 48 samples anew takes 48 · (2 · 64 · 32 + 2 · 32²).
+        enough = next(f for f in (trial * (1 + k / 20) for k in range(400)) if "not tried" not in told(f))
+        change = 48 * (2 * 64 * 32 + 2 * 32**2)
+        assert told(enough).startswith("not clearly better: ")
+        monkeypatch.setattr("evermap.agent.gate.Tally.opens", lambda *given, **named: True)
+        assert told(max(enough, trial + change - 1)).startswith("better, but the budget does not pay for encoding")
+        assert "is frozen and becomes the anchor" in told(max(enough, trial + change))
 
 
 @pytest.fixture(scope="module")

@@ -93,17 +93,20 @@ class Bound:
         seconds = ledger.seconds.get("consolidate", 0.0)
         room = Room(self._store, self._library, self._settings, self._t, self._bench, self._stem, limit)
         room.stand_in(record, outcome.model)
-        ways: list[Callable[[], None]] = [
-            lambda: room.leave_out(record, outcome, beside),
-            lambda: room.shrink(record.index, outcome.model.head),
-            room.let_go,
-            room.merge,
-            room.evict,
-        ]
-        for way in ways:
+        warnings = _passed(before, ledger, "what stands in for a model is made at any cost")
+        ways: dict[str, Callable[[], None]] = {
+            "leaving out what gains too little": lambda: room.leave_out(record, outcome, beside),
+            "making a low-rank delta": lambda: room.shrink(record.index, outcome.model.head),
+            "letting go of what answers for no task": room.let_go,
+            "merging": room.merge,
+            "evicting": room.evict,
+        }
+        for step, way in ways.items():
             if room.lacking():
+                spent = ledger.spent
                 with ledger.counting("consolidate"):
                     way()
+                warnings += _passed(spent, ledger, f"{step} took more than was left")
         if room.lacking():
             raise BudgetError(
                 f"task {record.name!r}: the store may hold {limit:,} bytes, and {self._store.bytes_kept():,} are taken "
@@ -119,13 +122,13 @@ class Bound:
             steps=tuple(room.steps),
             flops=ledger.spent - before,
             seconds=ledger.seconds.get("consolidate", 0.0) - seconds,
-            warnings=_passed(before, ledger),
+            warnings=warnings,
         )
 
 
-def _passed(before: float, ledger: Ledger) -> tuple[str, ...]:
-    """Warn where making room took a task past its budget: what stands in for its model is made whatever it costs."""
+def _passed(before: float, ledger: Ledger, why: str) -> tuple[str, ...]:
+    """Warn where a step of making room took a task past its budget."""
     if not ledger.limit or not before <= ledger.limit < ledger.spent:
         return ()
     spent = f"{flop_count(ledger.spent)} were spent of {flop_count(ledger.limit)}"
-    return (f"making room in the store passed the budget: {spent}; what stands in for a model is made at any cost",)
+    return (f"making room in the store passed the budget: {spent}; {why}",)

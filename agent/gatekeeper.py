@@ -101,7 +101,7 @@ class Gatekeeper:
             t: The transaction.
             shape: Shape of one input as it comes.
             encoder: The anchor's new encoder.
-            episodes: Samples of earlier tasks through the stem.
+            episodes: Samples of tasks that the anchor has counted, through the stem.
         """
         if not self._settings.gate:
             return

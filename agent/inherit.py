@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 from ..errors import StoreError
 from .blobs import DiskBlobs, sync_folder
@@ -55,7 +56,8 @@ def inherit(
     Args:
         source: The folder of a store; it is read while others may write to it, and left as it is.
         target: The folder of the new store, which must not exist.
-        keep_classes: Whether class ids mean the same in the new stream: the anchors' statistics then stay.
+        keep_classes: Whether class ids mean the same in the new stream: the anchors' statistics then stay. Otherwise
+            nothing says any more which classes a task's samples are of, or something was trained on.
         keep_selector: Whether the same selector will choose: what it has learned then stays.
         episodes: How many tasks' samples may stay, the newest; all others leave.
 
@@ -132,10 +134,13 @@ def _leave(db: sqlite3.Connection, keep_classes: bool, keep_selector: bool, epis
     db.execute("DELETE FROM banks WHERE slot GLOB 'joint *'")
     if not keep_classes:
         db.execute("DELETE FROM banks WHERE slot GLOB 'anchor *'")
+        for row in db.execute("SELECT id, spec FROM metas").fetchall():
+            spec = _plain({**json.loads(row["spec"]), "met": None})
+            db.execute("UPDATE metas SET spec = ? WHERE id = ?", (spec, row["id"]))
     # What tells who answers without a task label names tasks, which have moved, and their classes.
     for row in db.execute("SELECT id, task, spec FROM banks WHERE json_extract(spec, '$.gate') IS NOT NULL").fetchall():
         if keep_classes:
-            spec = json.dumps({**json.loads(row["spec"]), "gate": row["task"]}, sort_keys=True, separators=(",", ":"))
+            spec = _plain({**json.loads(row["spec"]), "gate": row["task"]})
             db.execute("UPDATE banks SET spec = ? WHERE id = ?", (spec, row["id"]))
         else:
             db.execute("DELETE FROM banks WHERE id = ?", (row["id"],))
@@ -148,6 +153,11 @@ def _leave(db: sqlite3.Connection, keep_classes: bool, keep_selector: bool, epis
             db.execute("DELETE FROM banks WHERE id = ?", (row["id"],))
             continue
         # The slots of the oldest are the first that new tasks take.
-        spec = json.dumps({**json.loads(row["spec"]), "episode": row["task"]}, sort_keys=True, separators=(",", ":"))
+        counted = {} if keep_classes else {"anchor": None}
+        spec = _plain({**json.loads(row["spec"]), "episode": row["task"], **counted})
         slot = f"{EPISODE}{(-1 - position) % episodes}"
         db.execute("UPDATE banks SET slot = ?, spec = ? WHERE id = ?", (slot, spec, row["id"]))
+
+
+def _plain(spec: dict[str, Any]) -> str:
+    return json.dumps(spec, sort_keys=True, separators=(",", ":"))

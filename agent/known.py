@@ -69,6 +69,7 @@ class Meta:
         moments: Working state (an optimiser's moments); of this only the newest stays.
         id: Its id in the store ("meta-3"); empty for one that is not stored yet.
         unit_flops: What a unit of the work for it took, on the average; 0 where nobody knows.
+        met: Classes of all tasks that it was trained on; None where nobody knows.
     """
 
     spec: Mapping[str, Any]
@@ -76,6 +77,7 @@ class Meta:
     moments: Mapping[str, Tensor] = field(default_factory=dict)
     id: str = ""
     unit_flops: float = 0.0
+    met: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,8 @@ class Episode:
         outputs: Number of outputs its models have.
         kind: "classification" or "regression".
         held_out: Whether the query samples were held out of its support set; false where they were a part of their own.
+        anchor: Shape of one input as it came, where the anchor for that shape has counted the task under its class ids;
+            None where none has, or the ids may mean other classes by now.
     """
 
     task: int
@@ -97,6 +101,7 @@ class Episode:
     outputs: int
     kind: str
     held_out: bool = False
+    anchor: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,14 @@ class Known:
         if not self.sources:
             raise LookupError("no stored encoder takes inputs of this shape")
         return min(self.sources, key=lambda source: source.id != self.chosen)
+
+    def counted(self, shape: tuple[int, ...]) -> list[Episode]:
+        """Return the episodes of tasks that an anchor has counted, oldest first.
+
+        Args:
+            shape: Shape of one input as it comes, which the anchor is for.
+        """
+        return [episode for episode in self.episodes if episode.anchor == shape]
 
     def representations(self) -> tuple[Source, ...]:
         """Return stored and fixed representations together: the chosen one, then best first, unprobed ones last."""

@@ -17,7 +17,7 @@ from .closed_form import temperature
 from .events import Chosen, Event, JudgedArm, Learned
 from .known import Meta
 from .library import Library
-from .meta_anchor import wanted, weigh
+from .meta_anchor import classes_met, wanted, weigh
 from .model import Model
 from .outcome import Extra, Outcome
 from .resident import peak_bytes
@@ -203,7 +203,7 @@ class Learning:
         asked = self._selector.consolidates(names) if names and share else []
         anchor = bool(share) and wanted(self._library.anchors, task)  # what could become it is trained in any case
         names = [name for name in names if name in asked or (anchor and bench.strategies[name].embeds)]
-        seen = self._library.episode(bench)
+        seen = self._library.episode(task, bench)
         if seen is None or not names:
             return {}
         known = replace(bench.known, episodes=(*bench.known.episodes, seen))
@@ -235,7 +235,8 @@ class Learning:
                 if last and all(
                     bool(t.isfinite().all()) for t in (*last[0].weights.values(), *last[0].moments.values())
                 ):
-                    made[name] = replace(last[0], unit_flops=work.flops / max(1, work.units))
+                    met = classes_met(self._library, task, known, name) if settings.anchor == "meta" else None
+                    made[name] = replace(last[0], unit_flops=work.flops / max(1, work.units), met=met)
                 elif last:
                     warnings.append(str(work.failed(Diverged, "what it keeps for later tasks is not finite")))
             except Diverged as error:

@@ -275,15 +275,20 @@ class Library:
                 "unit_flops": meta.unit_flops,
             }
             parent = before[name].id if name in before else None
-            ids.append(t.add_meta(spec, meta.weights, task=task, strategy=name, parent=parent))
+            met = list(meta.met) if meta.met is not None else None
+            ids.append(t.add_meta({**spec, "met": met}, meta.weights, task=task, strategy=name, parent=parent))
             if meta.moments:
                 t.add_bank(spec, meta.moments, encoder=None, task=task, slot=_moments(name, shape))
         return ids
 
-    def episode(self, bench: Workbench) -> Episode | None:
+    def episode(self, came: Task, bench: Workbench) -> Episode | None:
         """Make an episode of the task at hand; None where the recipe keeps none, or nothing could be its query.
 
         At most `EPISODE_SAMPLES` of each class are kept, of the support and of the query part.
+
+        Args:
+            came: The task as it came.
+            bench: The same as it was laid out.
         """
         query = bench.held_out
         if not self._settings.episode_memory or query is None:
@@ -291,7 +296,12 @@ class Library:
         task = bench.task
         support, asked = (_at_most(part, task) for part in (task.support, query))
         held_out = len(bench.whole.support) > len(task.support)
-        return Episode(task.index, support, asked, task.outputs, task.kind, held_out)
+        shape = came.input_shape if self._counts(came) else None
+        return Episode(task.index, support, asked, task.outputs, task.kind, held_out, shape)
+
+    def _counts(self, came: Task) -> bool:
+        """Whether an anchor takes in a task; ids that mean something in it only would put what is apart into one."""
+        return came.kind == "classification" and self._settings.anchor != "none" and not came.own_labels
 
     def _metas(self, shape: Shape) -> dict[str, Meta]:
         found: dict[str, Meta] = {}
@@ -299,12 +309,14 @@ class Library:
             if of == shape:
                 bank = self._store.bank_in(_moments(name, shape))
                 moments = self._store.weights(bank.id) if bank is not None else {}
+                met = entry.spec.get("met")
                 found[name] = Meta(
                     entry.spec["spec"],
                     self._store.weights(entry.id),
                     moments,
                     entry.id,
                     entry.spec.get("unit_flops", 0.0),
+                    tuple(met) if met is not None else None,
                 )
         return found
 
@@ -314,16 +326,17 @@ class Library:
             if tuple(bank.spec["input_shape"]) == shape:
                 w, spec = self._store.weights(bank.id), bank.spec
                 support, query = Samples(w["support_x"], w["support_y"]), Samples(w["query_x"], w["query_y"])
-                held_out = spec.get("held_out", False)
-                found.append(Episode(spec["episode"], support, query, spec["outputs"], spec["kind"], held_out))
+                held_out, counted = spec.get("held_out", False), spec.get("anchor")
+                anchor = tuple(counted) if counted is not None else None
+                found.append(Episode(spec["episode"], support, query, spec["outputs"], spec["kind"], held_out, anchor))
         return tuple(sorted(found, key=lambda episode: episode.task))
 
     def kept_samples(self) -> list[BankEntry]:
         """List the banks that hold samples of tasks: the episode memory."""
         return self._store.banks_in(EPISODE)
 
-    def _remember_episode(self, t: Transaction, bench: Workbench) -> None:
-        episode = self.episode(bench)
+    def _remember_episode(self, t: Transaction, came: Task, bench: Workbench) -> None:
+        episode = self.episode(came, bench)
         if episode is None:
             return
         spec = {
@@ -331,6 +344,7 @@ class Library:
             "outputs": episode.outputs,
             "kind": episode.kind,
             "held_out": episode.held_out,
+            "anchor": list(episode.anchor) if episode.anchor is not None else None,
             "input_shape": list(bench.task.input_shape),
         }
         tensors = {
@@ -412,9 +426,8 @@ class Library:
         self._memory.learned(record)
         stem = self._stem(came.input_shape)
         t.add_signature(sign(came, task, stem[0] if stem else None))
-        self._remember_episode(t, bench)
-        # Class ids that mean something in this task only would put what belongs apart into one class.
-        if task.kind == "classification" and self._settings.anchor != "none" and not came.own_labels:
+        self._remember_episode(t, came, bench)
+        if self._counts(came):
             self.gatekeeper.remember(t, came, task, record, accuracy)
 
     def weighed(self, t: Transaction, came: Task, bench: Workbench, said: Weighed) -> None:
@@ -428,8 +441,8 @@ class Library:
         """
         self.anchors.weighed(came, bench.whole, said.tally, said.anchor)
         if said.anchor is not None:
-            kept = [e for e in bench.known.episodes if e.kind == "classification"]
-            self.gatekeeper.reencoded(t, came.input_shape, said.anchor.encoder, kept)
+            counted = bench.known.counted(came.input_shape)
+            self.gatekeeper.reencoded(t, came.input_shape, said.anchor.encoder, counted)
 
 
 def _at_most(samples: Samples, task: Task) -> Samples:

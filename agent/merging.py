@@ -81,6 +81,21 @@ def likeness(encoders: Sequence[Encoder], members: Sequence[Sequence[Member]], r
     return flat @ flat.T
 
 
+def likeness_flops(encoders: Sequence[Encoder]) -> float:
+    """Tell what `likeness` of encoders of one kind takes, before it is measured.
+
+    Args:
+        encoders: The encoders, e of them; they differ in their weights only.
+
+    Returns:
+        FLOPs: e n passes, with n = e · `LIKENESS` inputs; for the products of their d features with one another
+        2 e n² d, and for those of the products 2 e² n².
+    """
+    _, once = counted(lambda: _features(encoders[0], torch.zeros(1, *encoders[0].input_shape)))
+    e, n = len(encoders), LIKENESS * len(encoders)
+    return e * n * once + e * 2 * n * n * encoders[0].feature_size + 2 * e * e * n * n
+
+
 def merge(
     keeps: Sequence[Member], joins: Sequence[Member], flops: float, rng: torch.Generator
 ) -> tuple[Merged | None, str]:

@@ -21,7 +21,7 @@ from .arm import score
 from .budget import counted
 from .encoder import Encoder
 from .gate import Tally
-from .known import Episode
+from .known import Episode, Known
 from .probe import Price, features_of
 from .stand_in import fitted
 
@@ -64,31 +64,36 @@ def weigh(library: Library, task: Task, bench: Workbench) -> Weighed | None:
         bench: The same as it was laid out.
 
     Returns:
-        What it said; None where there is nothing to try, or the budget does not pay for it.
+        What it said, also where the budget does not pay for it; None where there is nothing to try.
     """
-    anchors, held, seen = library.anchors, bench.held_out, library.episode(bench)
+    anchors, held, seen = library.anchors, bench.held_out, library.episode(task, bench)
     found = _trained(bench) if wanted(anchors, task) else None
     if found is None or held is None or seen is None:
         return None
-    name, encoder = found
+    name, met, encoder = found
+    if met is None:
+        return Weighed(Tally(), None, f"not tried: nobody knows which classes {name} has met")
     anchor = anchors.begun(task, bench.whole)
-    if set(task.classes) & set(anchor.classes):
-        return None  # the encoder may have been trained on them
-    kept = [e for e in bench.known.episodes if e.kind == "classification"]
+    if set(task.classes) & {*met, *anchor.classes}:
+        return None
+    kept = bench.known.counted(task.input_shape)
     ours_each, theirs_each = (_price(each, held, task.outputs) for each in (encoder, anchor.encoder))
     trial = sum(p.of(len(bench.task.support)) + len(held) * p.once for p in (ours_each, theirs_each))
-    change = sum(len(e.support) + len(e.query) for e in kept) * (ours_each.once + 2 * ours_each.features**2)
-    if trial + change > bench.ledger.left:
-        return None
+    if trial > bench.ledger.left:
+        return Weighed(Tally(), None, f"not tried: the budget does not pay for a trial of {name}")
     with bench.ledger.counting("consolidate"):
         # Of large classes an episode holds a part: what the change would cost the statistics, it costs the trial.
         ours = _right(encoder, replace(bench.task, support=seen.support), held)
         theirs = _right(anchor.encoder, bench.task, held)
-        tally = Tally(ours, theirs, len(held))
-        whole = anchors.tally(task.input_shape).plus(tally)
-        said = f"{whole.models:.0f} right on {name}, {whole.anchor:.0f} on the anchor, of {whole.asked} of new classes"
-        if not whole.opens(same_classes=False):
-            return Weighed(tally, None, f"not clearly better: {said}")
+    tally = Tally(ours, theirs, len(held))
+    whole = anchors.tally(task.input_shape).plus(tally)
+    said = f"{whole.models:.0f} right on {name}, {whole.anchor:.0f} on the anchor, of {whole.asked} of new classes"
+    if not whole.opens(same_classes=False):
+        return Weighed(tally, None, f"not clearly better: {said}")
+    change = sum(len(e.support) + len(e.query) for e in kept) * (ours_each.once + 2 * ours_each.features**2)
+    if change > bench.ledger.left:
+        return Weighed(tally, None, f"better, but the budget does not pay for encoding the episode memory: {said}")
+    with bench.ledger.counting("consolidate"):
         new = _counted(encoder, kept, library)
     ours_of, theirs_of = (dict(zip(a.classes, a.moments.counts.tolist(), strict=True)) for a in (new, anchor))
     if set(ours_of) != set(theirs_of) or any(ours_of[c] > theirs_of[c] for c in ours_of):
@@ -97,14 +102,36 @@ def weigh(library: Library, task: Task, bench: Workbench) -> Weighed | None:
     return Weighed(tally, new, f"{name} is frozen and becomes the anchor: {said}; {samples}")
 
 
-def _trained(bench: Workbench) -> tuple[str, Encoder] | None:
-    """The encoder that a strategy has trained on the episodes so far, and its name."""
+def classes_met(library: Library, task: Task, known: Known, strategy: str) -> tuple[int, ...] | None:
+    """Tell which classes something was trained on that a strategy keeps for later tasks.
+
+    Args:
+        library: What the store holds.
+        task: The task as it came, after which it was trained.
+        known: What it was trained from: the episodes, that of the task among them, and what was kept before.
+        strategy: The strategy's name.
+
+    Returns:
+        Their ids; None where it was trained on samples whose ids may mean other classes than this stream's.
+    """
+    before = known.metas.get(strategy)
+    taught = [episode for episode in known.episodes if episode.kind == "classification"]
+    if (before is not None and before.met is None) or any(episode.anchor is None for episode in taught):
+        return None
+    classes = {*(before.met or () if before is not None else ())}
+    for episode in taught:
+        classes.update(task.classes if episode.task == task.index else library.classes_of(episode.task))
+    return tuple(sorted(classes))
+
+
+def _trained(bench: Workbench) -> tuple[str, tuple[int, ...] | None, Encoder] | None:
+    """The encoder that a strategy has trained on the episodes so far: its name, the classes it has met, itself."""
     for name, strategy in bench.strategies.items():
         meta = bench.known.metas.get(name)
         encoder = strategy.embedding(meta) if strategy.embeds and meta is not None else None
         if meta is not None and encoder is not None:
             device = bench.task.support.x.device
-            return f"{name}'s {meta.id}", encoder.to(device).eval().requires_grad_(False)
+            return f"{name}'s {meta.id}", meta.met, encoder.to(device).eval().requires_grad_(False)
     return None
 
 

@@ -18,7 +18,7 @@ from .entries import BankEntry, BoundedRecord, EncoderEntry, TaskRecord
 from .events import BoundStep
 from .holding import Holding, gain, holdings, mean, restored, stand_ins
 from .library import Library
-from .merging import Member, likeness, merge
+from .merging import Member, likeness, likeness_flops, merge
 from .model import Head, Model, state
 from .outcome import Outcome
 from .probe import Price, features_of
@@ -166,7 +166,11 @@ class Room:
         if len(able) < 2 or share <= 0:
             return
         members = [[self._member(r) for r in h.tasks] for h in able]
-        alike = likeness([m[0].model.encoder for m in members], members, self._rng).triu(1)
+        encoders = [m[0].model.encoder for m in members]
+        share -= likeness_flops(encoders)
+        if share <= 0:
+            return
+        alike = likeness(encoders, members, self._rng).triu(1)
         joining, keeping = divmod(int(alike.argmax()), len(able))
         joins, keeps = able[joining], able[keeping]
         made, why = merge(members[keeping], members[joining], share, self._rng)

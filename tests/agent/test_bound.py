@@ -17,7 +17,7 @@ from evermap.agent.encoder import build_encoder
 from evermap.agent.entries import BoundedRecord
 from evermap.agent.events import Bounded
 from evermap.agent.holding import gain, holdings, restored, stand_ins
-from evermap.agent.merging import MARGIN, Member, likeness, merge
+from evermap.agent.merging import MARGIN, Member, likeness, likeness_flops, merge
 from evermap.agent.model import LinearHead, Model
 from evermap.agent.overview import listed, shown
 from evermap.agent.selector import make_selector
@@ -173,6 +173,28 @@ def test_encoders_are_as_alike_as_their_features():
     assert torch.equal(found, found.T)
 
 
+def test_what_measuring_likeness_takes_is_known_beforehand():
+    each = [[m] for m in members([0, 1, 2], [0, 1, 2])]
+    encoders = [m[0].model.encoder for m in each]
+    _, taken = counted(lambda: likeness(encoders, each, torch.Generator().manual_seed(0)))
+    # 48 inputs through three encoders; their 48 × 48 products of 32 features; 3 × 3 products of those.
+    assert likeness_flops(encoders) == taken == 3 * 48 * 2 * 64 * 32 + 3 * 2 * 48**2 * 32 + 2 * 9 * 48**2
+
+
+@pytest.mark.parametrize("price", [1e6, 1e18])
+def test_likeness_is_measured_only_where_it_can_be_paid_and_is_taken_from_what_merging_may_cost(monkeypatch, price):
+    given = []
+    monkeypatch.setattr("evermap.agent.room.GAIN", -1.0)
+    monkeypatch.setattr("evermap.agent.room.likeness_flops", lambda encoders: price)
+    monkeypatch.setattr("evermap.agent.room.merge", lambda *them: given.append(them[2]) or (None, "only asked"))
+    with KnowledgeStore.in_memory() as store:
+        who = agent(store, "fixed:scratch", consolidate_share=0.3)
+        for i in range(4):
+            learn(who, STREAM.task(i))
+    assert bool(given) == (price == 1e6)
+    assert all(flops <= 0.3 * 1e9 - price for flops in given)
+
+
 def test_merging_keeps_every_task_within_the_margin():
     a, b = members([0, 1], [0, 1])
     made, why = merge([a], [b], 1e12, torch.Generator().manual_seed(0))
@@ -266,6 +288,17 @@ def test_making_room_is_held_to_the_budget_of_the_task(monkeypatch):
         rich = agent(store, "fixed:scratch", flops=1e10)
         learn(rich, STREAM.task(4))
         assert rich.made_room[0].warnings == ()
+
+
+def test_the_step_that_passed_the_budget_is_named(monkeypatch):
+    monkeypatch.setattr("evermap.agent.room.GAIN", -1.0)
+    monkeypatch.setattr("evermap.agent.room.Room.let_go", lambda room: room._bench.ledger.pay("consolidate", 1e10))
+    with KnowledgeStore.in_memory() as store:
+        who = agent(store, "fixed:scratch")
+        rooms = [learn(who, STREAM.task(i)) for i in range(4)]
+    told = [warning for room in rooms for warning in room.warnings]
+    assert told
+    assert all(each.endswith("; letting go of what answers for no task took more than was left") for each in told)
 
 
 def test_a_task_whose_spread_nobody_knows_is_not_merged():

@@ -10,6 +10,7 @@ from evermap.agent.agent_settings import AgentSettings
 from evermap.agent.anchor import Anchor
 from evermap.agent.anchors import slot
 from evermap.agent.budget import Ledger
+from evermap.agent.inherit import inherit
 from evermap.agent.meta_anchor import weigh
 from evermap.agent.overview import listed
 from evermap.agent.selector import make_selector
@@ -45,8 +46,8 @@ def drain(generator):
             return end.value
 
 
-def learn(who, i):
-    task = STREAM.task(i)
+def learn(who, i, stream=STREAM):
+    task = stream.task(i)
     choice = drain(who.select(task, who.profile(task)))
     outcome = drain(who.learn(task, choice))
     who.remember(task, outcome)
@@ -101,8 +102,36 @@ def test_a_trial_is_paid_and_looks_at_no_class_that_the_encoder_met():
         who = agent(store)
         learn(who, 0)
         bench = who.layout.lay_out(STREAM.task(1), Ledger(10.0), probing=False)
-        assert weigh(who.library, STREAM.task(1), bench) is None, "ten FLOPs pay for nothing"
+        told = weigh(who.library, STREAM.task(1), bench)
+        assert (told.said, told.anchor, told.tally.asked) == (
+            "not tried: the budget does not pay for a trial of protonet's meta-1",
+            None,
+            0,
+        )
         assert bench.ledger.flops.get("consolidate", 0.0) == 0
+
+
+def test_encoding_the_memory_anew_is_asked_for_only_when_the_encoder_has_proved_better(monkeypatch):
+    with KnowledgeStore.in_memory() as store:
+        who = agent(store)
+        learn(who, 0)
+        bench = who.layout.lay_out(STREAM.task(1), Ledger(3e8), probing=False)
+        monkeypatch.setattr("evermap.agent.gate.Tally.opens", lambda *given, **named: False)
+        weigh(who.library, STREAM.task(1), bench)
+        trial = bench.ledger.flops["consolidate"]
+
+        def told(flops):
+            short = who.layout.lay_out(STREAM.task(1), Ledger(1e12), probing=False)
+            short.ledger.limit = short.ledger.spent + flops
+            return weigh(who.library, STREAM.task(1), short).said
+
+        # The price of a trial is what it takes at most; encoding 48 samples anew takes 48 · (2 · 64 · 32 + 2 · 32²).
+        enough = next(f for f in (trial * (1 + k / 20) for k in range(400)) if "not tried" not in told(f))
+        change = 48 * (2 * 64 * 32 + 2 * 32**2)
+        assert told(enough).startswith("not clearly better: ")
+        monkeypatch.setattr("evermap.agent.gate.Tally.opens", lambda *given, **named: True)
+        assert told(max(enough, trial + change - 1)).startswith("better, but the budget does not pay for encoding")
+        assert "is frozen and becomes the anchor" in told(max(enough, trial + change))
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +233,90 @@ def test_good_features_do_not_give_way_to_an_encoder_of_two_tasks():
         said = [learn(who, i).anchor for i in range(3)]
         assert all(each.startswith("not clearly better: ") for each in said[1:])
         assert bank_of(store).spec["provisional"]
+
+
+# On another run's store
+
+
+def begun_on_another(tmp_path, old, keep_classes, **changes):
+    """A store that two tasks were learned in, and a copy that a new stream begins on."""
+    with KnowledgeStore.open(tmp_path / "old") as store:
+        who = agent(store, **changes)
+        for i in range(2):
+            learn(who, i, old)
+    inherit(tmp_path / "old", tmp_path / "new", keep_classes=keep_classes, episodes=10)
+    return KnowledgeStore.open(tmp_path / "new")
+
+
+def met(store):
+    return [meta.spec["met"] for meta in store.metas()]
+
+
+def test_what_the_encoder_has_met_is_kept_beside_it():
+    with KnowledgeStore.in_memory() as store:
+        who = agent(store, episode_memory=1)  # what has left the memory was met all the same
+        for i in range(2):
+            learn(who, i)
+        first, second = STREAM.task(0).classes, STREAM.task(1).classes
+        assert met(store) == [sorted(first), sorted({*first, *second})]
+
+
+def test_an_encoder_from_a_stream_whose_classes_may_be_the_same_is_not_tried(tmp_path):
+    with begun_on_another(tmp_path, STREAM, keep_classes=False) as store:
+        assert met(store) == [None, None]
+        who = agent(store)
+        said = [learn(who, i).anchor for i in range(2)]
+        assert said == [f"not tried: nobody knows which classes protonet's meta-{i} has met" for i in (2, 3)]
+        assert met(store) == [None] * 4, "what it met once it has met for good"
+        assert bank_of(store).spec["provisional"]
+        assert who.library.anchors.tally(SHAPE).asked == 0
+
+
+def test_an_encoder_that_was_trained_on_samples_from_elsewhere_is_not_tried(tmp_path):
+    """It was begun here, but the episode memory holds classes that may be those of the new stream."""
+    with begun_on_another(tmp_path, STREAM, keep_classes=False, anchor="random", consolidate_share=0.0) as store:
+        assert store.metas() == []
+        who = agent(store)
+        assert [learn(who, i).anchor[:9] for i in range(3)] == ["", "not tried", "not tried"]
+
+
+def test_where_classes_mean_the_same_only_new_ones_are_a_trial(tmp_path):
+    with begun_on_another(tmp_path, STREAM, keep_classes=True) as store:
+        who = agent(store)
+        assert met(store)[-1] == sorted({*STREAM.task(0).classes, *STREAM.task(1).classes})
+        assert learn(who, 0).anchor == "", "its classes were met before"
+        assert "right on protonet's meta-" in learn(who, 2).anchor
+
+
+def test_samples_of_another_stream_become_neither_statistics_nor_signatures(tmp_path, monkeypatch):
+    monkeypatch.setattr("evermap.agent.learning.classes_met", lambda *given: ())  # else it would not be tried at all
+    stream = build_stream(
+        stream_spec(layout="split", setting="class-incremental", train_per_class=100, test_per_class=5), 0
+    )
+    old = {"anchor": "random", "consolidate_share": 0.0}
+    with begun_on_another(tmp_path, STREAM, keep_classes=False, **old) as store:
+        who, i = agent(store), 0
+        while not bank_of(store) or bank_of(store).spec["provisional"]:
+            told = learn(who, i, stream)
+            i += 1
+        assert i < 5, "all five tasks were there to begin with"
+        counted = who.library.anchors._at(SHAPE).anchor
+        counts = dict(zip(counted.classes, counted.moments.counts.tolist(), strict=True))
+        before = [c for k in range(i - 1) for c in stream.task(k).classes]
+        assert {c: counts[c] for c in before} == dict.fromkeys(before, 40), "twenty to learn from, and twenty held out"
+        assert f"statistics of {40 * len(before)} samples of {100 * len(before)}" in told.anchor
+        assert [bank.spec["gate"] for bank in store.banks_with("gate")] == list(range(i))
+
+
+@pytest.mark.parametrize("keep_classes", [True, False])
+def test_the_anchor_has_counted_what_was_kept_under_the_same_classes(tmp_path, keep_classes):
+    with begun_on_another(tmp_path, STREAM, keep_classes) as store:
+        who = agent(store)
+        learn(who, 2)
+        bench = who.layout.lay_out(STREAM.task(3), Ledger(1e9), probing=False)
+        assert [e.task for e in bench.known.episodes] == [-2, -1, 2]
+        assert [e.task for e in bench.known.counted(SHAPE)] == ([-2, -1, 2] if keep_classes else [2])
+        assert bench.known.counted((64,)) == []
 
 
 def test_a_recipe_without_an_episode_memory_is_refused():

@@ -91,7 +91,8 @@ def test_arms_pay_what_comes_before_the_choice_and_stay_in_the_budget(table):
             assert arm.flops <= arm.facts.budget or arm.units == 1
             assert set(arm.facts.features) == set(FEATURES)
     probed = [arm.facts.before for arms in table.arms.values() for arm in arms if arm.facts.features["probed"]]
-    assert probed and min(probed) > 0
+    assert probed
+    assert min(probed) > 0
 
 
 def test_a_returning_task_has_stored_sources(table):

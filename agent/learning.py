@@ -222,7 +222,7 @@ class Learning:
                 continue
             seed = derive(settings.seed, bench.task.index, "consolidate", name)
             steps = bench.strategies[name].consolidate(bench.task, known, torch.Generator().manual_seed(seed))
-            work, last = Work(iter(steps), name, bench.task.name, seed), list[Meta]()
+            work, last = Work(iter(steps), name, bench.task.name, seed, units[name]), list[Meta]()
 
             def accept(meta: Meta, last: list[Meta] = last, work: Work = work) -> None:
                 if not isinstance(meta, Meta):

@@ -26,7 +26,8 @@ class Work:
     same bits. FLOPs are counted on units 1, 2, 4, 8, …, on the unit after each of these, and after `recount`; in
     between the greater of the last two counts stands for every unit (the last batch of an epoch may be small, and with
     two, four or eight batches to an epoch it would be the one that is counted). After `recount` two units are counted
-    as well.
+    as well. Units of which a price is told differ in what they take (episodes of meta-training are drawn anew for every
+    one): each of them is counted.
 
     Attributes:
         units: Units done.
@@ -34,7 +35,7 @@ class Work:
         seconds: CPU seconds spent.
     """
 
-    def __init__(self, steps: Iterator[Any], strategy: str, task: str, seed: int) -> None:
+    def __init__(self, steps: Iterator[Any], strategy: str, task: str, seed: int, price: float | None = None) -> None:
         """Take over a generator; nothing is done yet.
 
         Args:
@@ -42,11 +43,14 @@ class Work:
             strategy: Name of the strategy, for messages.
             task: Name of the task, for messages.
             seed: Seed of its global random state.
+            price: FLOPs of a unit, at the most, where units differ: none is begun that could pass the limit by it, or
+                by the dearest so far (0 where only that is known). None where they are alike.
         """
         self.units, self.flops, self.seconds = 0, 0.0, 0.0
         self._steps, self._strategy, self._task = steps, strategy, task
         self._random = OwnRandomness(seed)
-        self._unit_flops, self._recount = 0.0, 0
+        self._unit_flops, self._recount = price or 0.0, 0
+        self._each = price is not None
 
     def advance(self, limit: float, stop: Callable[[], bool], accept: Callable[[Any], None]) -> str:
         """Do units until told to stop, the next one would pass the limit, or there are no more.
@@ -104,12 +108,13 @@ class Work:
         """Do one unit; return what it yields (`_END` if the generator has finished) and its FLOPs."""
         try:
             first = self._recount == 2 or self.units & (self.units + 1) == 0  # unit 1, 2, 4, 8, ...
-            if not first and not self._recount and self.units & (self.units - 1):  # nor the one after it
+            second = self._recount or self.units & (self.units - 1) == 0  # the one after it
+            if not (first or second or self._each):
                 yielded = self._next(mode)
                 return yielded, 0.0 if yielded is _END else self._unit_flops
             yielded, spent = counted(lambda: self._next(mode))
             if yielded is not _END:
-                self._unit_flops = spent if first else max(spent, self._unit_flops)
+                self._unit_flops = spent if first and not self._each else max(spent, self._unit_flops)
                 self._recount = max(0, self._recount - 1)
             return yielded, spent
         except FloatingPointError as error:

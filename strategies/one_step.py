@@ -35,5 +35,5 @@ def one_step_loss(features: Tensor, shots: int, ways: int, size: Tensor | float,
     turned = torch.cat([episodes.roll(-turn, dims=2) for turn in range(samples)])
     rows = size * turned[:, :, :shots].mean(dim=2)  # (E·K, C, d)
     logits = turned[:, :, shots:].flatten(1, 2) @ rows.transpose(1, 2)
-    labels = torch.arange(ways).repeat_interleave(samples - shots).expand(len(turned), -1)
+    labels = torch.arange(ways, device=features.device).repeat_interleave(samples - shots).expand(len(turned), -1)
     return F.cross_entropy(logits.flatten(0, 1), labels.flatten())

@@ -136,6 +136,12 @@ def test_maml_leaves_episodes_apart_where_they_cannot_share():
         assert all(torch.equal(one.weights[name], two.weights[name]) for name in one.weights)
 
 
+def test_one_step_makes_nothing_elsewhere_than_its_features_are():
+    features = torch.empty(6, 3, 7, device="meta", requires_grad=True)
+    loss = one_step_loss(features, 1, 3, 0.1, torch.Generator().manual_seed(0))
+    assert (loss.device.type, loss.shape) == ("meta", ())
+
+
 def test_many_classes_teach_new_ones():
     """From drawings of 40 characters to one drawing each of 5 others: against the untrained network."""
 

@@ -840,6 +840,7 @@ def _compare(sitting: Sitting, conditions: Sequence[Condition], jobs: int, form:
     from .reports.comparison_terminal import comparison_page
     from .reports.report import write_report
 
+    sitting.see_that_it_can_be_written()
     if not form and not _stdout().is_terminal:
         typer.echo(f"Looking at the recipes and data of {len(sitting.cells)} runs…")
     console = _stderr() if form else _stdout()  # standard output holds the form that was asked for, and nothing else

@@ -133,8 +133,12 @@ class Sitting:
             words += [] if given is None else [f"--{name}", given]
         return words
 
-    def _occupy(self, stack: ExitStack) -> None:
-        """Make the folder, see that it is one of comparisons, and keep other processes out."""
+    def see_that_it_can_be_written(self) -> None:
+        """See that the folder is one of comparisons, or none yet; nothing is made.
+
+        Raises:
+            OutputError: If it is something else.
+        """
         out = self.out
         try:
             if out.exists() and not out.is_dir():
@@ -144,6 +148,14 @@ class Sitting:
                     f"--out {out}: holds something else than a comparison; give a new folder, or one that an earlier "
                     "comparison left."
                 )
+        except OSError as error:
+            raise OutputError(f"--out {out}: cannot be read ({error.strerror}).") from error
+
+    def _occupy(self, stack: ExitStack) -> None:
+        """Make the folder, and keep other processes out."""
+        self.see_that_it_can_be_written()
+        out = self.out
+        try:
             (out / FOLDER).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise OutputError(f"--out {out}: cannot be written ({error.strerror}).") from error

@@ -74,10 +74,12 @@ def blamed(error: RecipeError, file: str, settings: Sequence[str]) -> RecipeErro
     table = "agent.encoder_settings" if error.where.startswith("encoder ") else error.where
     if table != "agent.encoder_settings" and not table.startswith("strategies."):
         return error
-    field = f"{table}.{error.field}"
+    # What comes in is no setting: the encoder does not fit it.
+    misfit = error.where.startswith("encoder ") and error.field == "input_shape"
+    field = "agent.encoder" if misfit else f"{table}.{error.field}"
     paths = [each.partition("=")[0].strip() for each in settings]
     here = any(field == path or field.startswith(f"{path}.") or path.startswith(f"{field}.") for path in paths)
-    return error.at(WHERE if here else file, field)
+    return error.at(WHERE if here else file, f"{error.where}: {error.field}" if misfit else field)
 
 
 def parse(path: str, written: str) -> Any:

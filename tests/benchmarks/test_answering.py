@@ -82,7 +82,16 @@ def test_icarl_runs_and_passes_can_be_piloted(benchmarks, tmp_path):
     cells = tmp_path / "cells.json"
     command = ["--sets", "digits", "--seeds", "1", "--first", "100", "--cells", str(cells), "--data", str(tmp_path)]
     benchmarks["class_incremental"].main([*command, "--methods", "ICaRL 500", "--passes", "2"])
-    ((key, (accuracy, kept, _)),) = json.loads(cells.read_text()).items()
-    assert key == "digits/ICaRL 500/100"
+    ((key, (accuracy, kept, _, passes)),) = json.loads(cells.read_text()).items()
+    assert (key, passes) == ("digits/ICaRL 500/100", 2)
     assert accuracy > 0.4
     assert kept == 500 * 64 * 4
+
+
+def test_cells_of_another_number_of_passes_are_made_again(benchmarks):
+    is_done = benchmarks["class_incremental"].is_done
+    cells = {"new": [0.9, 1.0, 2.0, 5], "former": [0.9, 1.0, 2.0]}
+    assert is_done(cells, "new", 5)
+    assert not is_done(cells, "new", 2)
+    assert is_done(cells, "former", 2)
+    assert not is_done(cells, "missing", 2)

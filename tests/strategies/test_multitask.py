@@ -396,5 +396,5 @@ def test_every_kind_of_weights_is_named():
         MultiTask(weights="even")
     assert str(error.value) == (
         "strategies.multitask: weights: found 'even'; input should be 'equal', 'uncertainty', 'dwa' or 'gradnorm', "
-        "or input should be a valid tuple."
+        "or input should be a list."
     )
